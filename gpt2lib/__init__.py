@@ -1,0 +1,65 @@
+"""GPT-2 from scratch: the path of the data, one module a stage.
+
+    Text -> ids -> windows -> embeddings -> blocks -> logits -> next id -> text
+
+| module     | one responsibility                                                      |
+|------------|-------------------------------------------------------------------------|
+| config     | the shape of a model, checked; the four published sizes                 |
+| tokenizer  | text <-> ids: words, byte-level BPE that trains, GPT-2's                |
+| data       | ids -> windows of inputs and targets                                    |
+| attention  | the ladder from plain averaging to GPT-2's multi-head attention         |
+| model      | ids -> logits: LayerNorm, GELU, FeedForward, TransformerBlock, GPTModel |
+| sampling   | logits -> next id                                                       |
+| generate   | ids -> more ids, with a KV cache                                        |
+| weights    | checkpoint <-> model, in every known layout                             |
+| files      | where bin/ and data/ are, whole files, downloads                        |
+| course     | the classroom: figures and exercise checkers                            |
+"""
+
+from gpt2lib.config import (
+    GPT2_124M,
+    GPT2_355M,
+    GPT2_774M,
+    GPT2_1558M,
+    POCKET,
+    GPTConfig,
+)
+from gpt2lib.files import download
+from gpt2lib.generate import generate, stream
+from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
+from gpt2lib.tokenizer import (
+    get_gpt2_tokenizer,
+    load_tokenizer,
+    text_to_token_ids,
+    token_ids_to_text,
+)
+from gpt2lib.weights import (
+    load_model,
+    load_openai_124m_gpt2,
+    load_openai_355m_gpt2,
+    perform_non_cpu_backend_check,
+    save_model,
+)
+
+__all__ = [
+    "GPT2_124M",
+    "GPT2_355M",
+    "GPT2_774M",
+    "GPT2_1558M",
+    "POCKET",
+    "GPTConfig",
+    "GPTModel",
+    "OpenAICompatibleGPTModel",
+    "download",
+    "generate",
+    "get_gpt2_tokenizer",
+    "load_model",
+    "load_openai_124m_gpt2",
+    "load_openai_355m_gpt2",
+    "load_tokenizer",
+    "perform_non_cpu_backend_check",
+    "save_model",
+    "stream",
+    "text_to_token_ids",
+    "token_ids_to_text",
+]

@@ -1,0 +1,223 @@
+"""Self-attention as a ladder, each rung adding one idea to the one before.
+
+    SimplifiedSelfAttention              every token looks at every token
+    SelfAttention                        ... through trainable queries, keys, values
+    CausalAttention                      ... never at the future, with dropout
+    MultiHeadAttentionWrapper            ... several times over: a list of heads
+    MultiHeadAttention                   ... all heads in one matrix each for q, k, v
+    OpenAICompatibleMultiHeadAttention   ... and q, k, v in one matrix: GPT-2's own
+
+Every rung maps (B, T, d_in) to (B, T, d_out), and `attention_weights` shows which
+positions each position read. Source: Vaswani et al. 2017, section 3.2.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def attention_weights(queries, keys, *, causal):
+    """How much each query reads each key: softmax(q kᵀ / √D), rows summing to 1.
+
+    With `causal`, the queries are the last T_q of the T_k positions, and none may
+    read a later key.
+
+    Shapes: queries (..., T_q, D), keys (..., T_k, D) -> (..., T_q, T_k)
+    """
+    scores = queries @ keys.mT / math.sqrt(keys.shape[-1])
+    if causal:
+        T_q, T_k = scores.shape[-2:]
+        future = scores.new_ones(T_q, T_k, dtype=torch.bool).triu(T_k - T_q + 1)
+        scores = scores.masked_fill(future, -torch.inf)
+    return scores.softmax(dim=-1)
+
+
+class SimplifiedSelfAttention(nn.Module):
+    """Each token becomes a mix of all tokens, weighted by plain dot products.
+
+    Nothing to learn yet: a token is its own query, key and value.
+    """
+
+    def attention_weights(self, x):
+        """Shapes: (B, T, C) -> (B, T, T)"""
+        return (x @ x.mT).softmax(dim=-1)
+
+    def forward(self, x):
+        return self.attention_weights(x) @ x
+
+
+class SelfAttention(nn.Module):
+    """What a token asks for, offers and passes on become three learned projections."""
+
+    def __init__(self, d_in, d_out, qkv_bias=False):
+        super().__init__()
+        self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
+
+    def attention_weights(self, x):
+        """Shapes: (B, T, d_in) -> (B, T, T)"""
+        return attention_weights(self.W_query(x), self.W_key(x), causal=False)
+
+    def forward(self, x):
+        return self.attention_weights(x) @ self.W_value(x)
+
+
+class CausalAttention(SelfAttention):
+    """A token reads itself and what came before; dropout thins the pattern in training.
+
+    Raises:
+        ValueError: more positions than context_length.
+    """
+
+    def __init__(self, d_in, d_out, context_length, dropout, qkv_bias=False):
+        super().__init__(d_in, d_out, qkv_bias)
+        self.context_length = context_length
+        self.dropout = nn.Dropout(dropout)
+
+    def attention_weights(self, x):
+        """Shapes: (B, T, d_in) -> (B, T, T), zero above the diagonal"""
+        check_positions(x.shape[1], self.context_length)
+        return attention_weights(self.W_query(x), self.W_key(x), causal=True)
+
+    def forward(self, x):
+        return self.dropout(self.attention_weights(x)) @ self.W_value(x)
+
+
+class MultiHeadAttentionWrapper(nn.Module):
+    """Several causal heads side by side, their outputs laid end to end."""
+
+    def __init__(self, d_in, d_out, context_length, dropout, num_heads, qkv_bias=False):
+        super().__init__()
+        self.heads = nn.ModuleList(
+            CausalAttention(d_in, d_out, context_length, dropout, qkv_bias)
+            for _ in range(num_heads)
+        )
+
+    def attention_weights(self, x):
+        """Shapes: (B, T, d_in) -> (B, H, T, T)"""
+        return torch.stack([head.attention_weights(x) for head in self.heads], dim=1)
+
+    def forward(self, x):
+        return torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, H * d_out)
+
+
+class MultiHeadAttention(nn.Module):
+    """All heads at once: one matrix each for q, k and v, cut into heads afterwards.
+
+    Shapes: (B, T, d_in) -> (B, T, d_out)
+
+    Raises:
+        ValueError: num_heads does not divide d_out, or more positions than
+            context_length.
+    """
+
+    def __init__(self, d_in, d_out, context_length, dropout, num_heads, qkv_bias=False):
+        super().__init__()
+        if d_out % num_heads:
+            raise ValueError(
+                f"d_out must be divisible by num_heads, got {d_out} and {num_heads}"
+            )
+        self.context_length = context_length
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.add_projections(d_in, d_out, qkv_bias)
+        self.out_proj = nn.Linear(d_out, d_out)
+
+    def add_projections(self, d_in, d_out, qkv_bias):
+        self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
+
+    def project(self, x):
+        return self.W_query(x), self.W_key(x), self.W_value(x)
+
+    def queries_keys_values(self, x):
+        """Shapes: (B, T, d_in) -> three of (B, H, T, D)"""
+        return tuple(
+            t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for t in self.project(x)
+        )
+
+    def attention_weights(self, x):
+        """Shapes: (B, T, d_in) -> (B, H, T, T)"""
+        check_positions(x.shape[1], self.context_length)
+        queries, keys, _ = self.queries_keys_values(x)
+        return attention_weights(queries, keys, causal=True)
+
+    def forward(self, x, cache=None):
+        """With a `KVCache`, x continues the positions the cache already holds."""
+        queries, keys, values = self.queries_keys_values(x)
+        if cache is not None:
+            keys, values = cache.append(keys, values)
+        T_q, T_k = queries.shape[2], keys.shape[2]
+        check_positions(T_k, self.context_length)
+        mask = None
+        if 1 < T_q < T_k:  # several new positions after old ones
+            mask = torch.ones(T_q, T_k, dtype=torch.bool, device=x.device).tril(
+                T_k - T_q
+            )
+        # The same as dropout(attention_weights(queries, keys)) @ values, in one call.
+        context = F.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=mask,
+            is_causal=T_q == T_k,
+            dropout_p=self.dropout if self.training else 0.0,
+        )  # (B, H, T, D)
+        return self.out_proj(context.transpose(1, 2).flatten(2))
+
+
+class OpenAICompatibleMultiHeadAttention(MultiHeadAttention):
+    """MultiHeadAttention with q, k and v in one combined matrix, as OpenAI stores them.
+
+    Stacking W_query, W_key and W_value on top of each other gives W_qkv; the output
+    is the same, the multiplication is one instead of three.
+    """
+
+    def add_projections(self, d_in, d_out, qkv_bias):
+        self.W_qkv = nn.Linear(d_in, 3 * d_out, bias=qkv_bias)
+
+    def project(self, x):
+        return self.W_qkv(x).chunk(3, dim=-1)
+
+
+class KVCache:
+    """Keys and values of the positions one attention layer has read.
+
+    Storage for `capacity` positions is allocated at the first append, which fixes
+    batch, heads, dtype and device; nothing is copied or moved afterwards.
+    """
+
+    def __init__(self, capacity):
+        self.capacity = capacity
+        self.length = 0
+        self.keys = self.values = None
+
+    def append(self, keys, values):
+        """Adds new positions and returns all there are.
+
+        Shapes: two of (B, H, T, D) -> two of (B, H, length, D), views of the storage
+        """
+        end = self.length + keys.shape[2]
+        check_positions(end, self.capacity)
+        if self.keys is None:
+            B, H, _, D = keys.shape
+            self.keys = keys.new_empty(B, H, self.capacity, D)
+            self.values = torch.empty_like(self.keys)
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+def check_positions(given, allowed):
+    """Raises ValueError when a sequence has more positions than there is room for."""
+    if given > allowed:
+        raise ValueError(
+            f"the sequence has {given} positions, but at most {allowed} fit: "
+            f"shorten it, or keep its last {allowed} tokens"
+        )

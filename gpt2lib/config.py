@@ -1,0 +1,88 @@
+"""The shape of a GPT-2: one frozen record, checked when it is made.
+
+Legend for the whole project: B batch, T positions, C = emb_dim, H = n_heads,
+D = C / H, V = vocab_size.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Every choice that fixes a GPT-2's shape; `dataclasses.replace` changes one.
+
+    Args:
+        vocab_size: number of token ids, V.
+        context_length: most positions the model can read at once.
+        emb_dim: width C of the vector that stands for a token.
+        n_heads: attention heads a block, H; must divide emb_dim.
+        n_layers: transformer blocks.
+        drop_rate: fraction of activations dropped in training, 0 <= rate < 1.
+        qkv_bias: whether the query, key and value projections add a bias.
+        fused_qkv: one matrix for q, k and v (OpenAI's) or three (the course's).
+        tied_head: whether the output head is the token embedding itself.
+
+    Raises:
+        ValueError: a value cannot work; the message gives it and what is allowed.
+
+    >>> GPT2_124M.n_params
+    124439808
+    """
+
+    vocab_size: int = 50257
+    context_length: int = 1024
+    emb_dim: int = 768
+    n_heads: int = 12
+    n_layers: int = 12
+    drop_rate: float = 0.1
+    qkv_bias: bool = True
+    fused_qkv: bool = True
+    tied_head: bool = True
+
+    def __post_init__(self):
+        for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+        if self.emb_dim % self.n_heads:
+            raise ValueError(
+                f"emb_dim must be divisible by n_heads, so that heads get equal "
+                f"shares: {self.emb_dim} / {self.n_heads} leaves "
+                f"{self.emb_dim % self.n_heads}"
+            )
+        if type(self.drop_rate) not in (int, float) or not 0 <= self.drop_rate < 1:
+            raise ValueError(f"drop_rate must be in [0, 1), got {self.drop_rate!r}")
+        for name in ("qkv_bias", "fused_qkv", "tied_head"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(
+                    f"{name} must be True or False, got {getattr(self, name)!r}"
+                )
+
+    @property
+    def head_dim(self) -> int:
+        """D, the width of one head."""
+        return self.emb_dim // self.n_heads
+
+    @property
+    def n_params(self) -> int:
+        """Number of parameters, counted without building the model."""
+        C = self.emb_dim
+        embeddings = (self.vocab_size + self.context_length) * C
+        norm = 2 * C
+        attention = 4 * C * C + C + (3 * C if self.qkv_bias else 0)
+        feed_forward = 8 * C * C + 5 * C
+        block = attention + feed_forward + 2 * norm
+        head = 0 if self.tied_head else self.vocab_size * C
+        return embeddings + self.n_layers * block + norm + head
+
+
+# Radford et al. 2019, table 2; counts with the head tied, as OpenAI ships them.
+GPT2_124M = GPTConfig(emb_dim=768, n_heads=12, n_layers=12)
+GPT2_355M = GPTConfig(emb_dim=1024, n_heads=16, n_layers=24)
+GPT2_774M = GPTConfig(emb_dim=1280, n_heads=20, n_layers=36)
+GPT2_1558M = GPTConfig(emb_dim=1600, n_heads=25, n_layers=48)
+
+# Small enough to train on a laptop, with heads as wide as GPT-2's.
+POCKET = GPTConfig(
+    vocab_size=3072, context_length=256, emb_dim=256, n_heads=4, n_layers=6
+)

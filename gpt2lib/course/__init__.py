@@ -1,0 +1,1 @@
+"""The classroom: what chapters show (`show`) and how exercises check themselves."""

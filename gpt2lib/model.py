@@ -1,0 +1,209 @@
+"""GPT-2: ids in, logits out, once.
+
+Parts come before the whole. LayerNorm and GELU stand here twice on purpose: spelled
+out as a function to read, and as a module that runs torch's fused call; the tests
+prove them equal. Source: openai/gpt-2 src/model.py; Radford et al. 2019, section 2.3.
+"""
+
+import dataclasses
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gpt2lib.attention import (
+    KVCache,
+    MultiHeadAttention,
+    OpenAICompatibleMultiHeadAttention,
+    check_positions,
+)
+from gpt2lib.config import GPTConfig
+
+
+def layer_norm(x, scale, shift, eps=1e-5):
+    """Each vector shifted to mean 0 and stretched to variance 1, then scaled, shifted.
+
+    Shapes: x (..., C), scale (C,), shift (C,) -> (..., C)
+    """
+    mean = x.mean(dim=-1, keepdim=True)
+    variance = x.var(dim=-1, keepdim=True, correction=0)
+    return scale * (x - mean) / torch.sqrt(variance + eps) + shift
+
+
+def gelu(x):
+    """A ReLU with a soft knee; GPT-2's tanh form of x · Φ(x) (Hendrycks & Gimpel)."""
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    return 0.5 * x * (1 + torch.tanh(inner))
+
+
+class LayerNorm(nn.Module):
+    """`layer_norm` with a learned scale and shift for every feature."""
+
+    eps = 1e-5
+
+    def __init__(self, emb_dim):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(emb_dim))
+        self.shift = nn.Parameter(torch.zeros(emb_dim))
+
+    def forward(self, x):
+        return F.layer_norm(x, self.scale.shape, self.scale, self.shift, self.eps)
+
+
+class GELU(nn.Module):
+    """`gelu` as a module."""
+
+    def forward(self, x):
+        return F.gelu(x, approximate="tanh")
+
+
+class FeedForward(nn.Module):
+    """Each position on its own: four times as wide, bent, and back.
+
+    Shapes: (B, T, C) -> (B, T, C)
+    """
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(cfg.emb_dim, 4 * cfg.emb_dim),
+            GELU(),
+            nn.Linear(4 * cfg.emb_dim, cfg.emb_dim),
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class TransformerBlock(nn.Module):
+    """Gather from other positions, then think; both are added to what came in.
+
+    Shapes: (B, T, C) -> (B, T, C)
+    """
+
+    def __init__(self, cfg):
+        super().__init__()
+        attention = MultiHeadAttention
+        if cfg.fused_qkv:
+            attention = OpenAICompatibleMultiHeadAttention
+        self.norm1 = LayerNorm(cfg.emb_dim)
+        self.att = attention(
+            d_in=cfg.emb_dim,
+            d_out=cfg.emb_dim,
+            context_length=cfg.context_length,
+            dropout=cfg.drop_rate,
+            num_heads=cfg.n_heads,
+            qkv_bias=cfg.qkv_bias,
+        )
+        self.norm2 = LayerNorm(cfg.emb_dim)
+        self.ff = FeedForward(cfg)
+        self.drop_shortcut = nn.Dropout(cfg.drop_rate)
+
+    def forward(self, x, cache=None):
+        x = x + self.drop_shortcut(self.att(self.norm1(x), cache))
+        x = x + self.drop_shortcut(self.ff(self.norm2(x)))
+        return x
+
+
+class GPTModel(nn.Module):
+    """GPT-2 of any size: for every position, a score for every possible next token.
+
+    Shapes: ids (B, T) int64 -> logits (B, T, V)
+
+    Raises:
+        ValueError: ids that are not whole numbers, out of range, not (B, T), or more
+            than cfg.context_length positions.
+    """
+
+    def __init__(self, cfg: GPTConfig):
+        super().__init__()
+        self.cfg = cfg
+        self.tok_emb = nn.Embedding(cfg.vocab_size, cfg.emb_dim)
+        self.pos_emb = nn.Embedding(cfg.context_length, cfg.emb_dim)
+        self.drop_emb = nn.Dropout(cfg.drop_rate)
+        self.trf_blocks = nn.ModuleList(
+            TransformerBlock(cfg) for _ in range(cfg.n_layers)
+        )
+        self.final_norm = LayerNorm(cfg.emb_dim)
+        self.out_head = nn.Linear(cfg.emb_dim, cfg.vocab_size, bias=False)
+        self.tie_head()
+        self.init_weights()
+
+    def tie_head(self):
+        """Makes the head the token embedding itself, unless cfg says otherwise."""
+        if self.cfg.tied_head:
+            self.out_head.weight = self.tok_emb.weight
+
+    def init_weights(self):
+        """Draws GPT-2's initial weights from torch's global generator.
+
+        Normal with std 0.02, biases 0. The two projections that end in a shortcut get
+        0.02 / √(2 n_layers), so that the sum over all blocks keeps its size.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        shortcut_std = 0.02 / math.sqrt(2 * self.cfg.n_layers)
+        for block in self.trf_blocks:
+            nn.init.normal_(block.att.out_proj.weight, std=shortcut_std)
+            nn.init.normal_(block.ff.layers[-1].weight, std=shortcut_std)
+
+    @property
+    def device(self):
+        """Where the model computes."""
+        return self.tok_emb.weight.device
+
+    def new_caches(self, capacity):
+        """One empty `KVCache` of `capacity` positions for each block."""
+        return [KVCache(capacity) for _ in self.trf_blocks]
+
+    def hidden_states(self, ids, caches=None):
+        """The final vector of every position, just before the head.
+
+        Shapes: ids (B, T) -> (B, T, C)
+        """
+        start = caches[0].length if caches else 0
+        self.check_ids(ids, start)
+        positions = torch.arange(start, start + ids.shape[1], device=ids.device)
+        x = self.drop_emb(self.tok_emb(ids) + self.pos_emb(positions))
+        for block, cache in zip(
+            self.trf_blocks, caches or [None] * len(self.trf_blocks)
+        ):
+            x = block(x, cache)
+        return self.final_norm(x)
+
+    def forward(self, ids, caches=None):
+        """With `caches` (from `new_caches`), ids continue what the caches hold."""
+        return self.out_head(self.hidden_states(ids, caches))
+
+    def check_ids(self, ids, start=0):
+        """Raises ValueError unless ids (B, T) can follow `start` earlier positions."""
+        if ids.dtype not in (torch.int64, torch.int32):
+            raise ValueError(
+                f"token ids must be int64 or int32, got {ids.dtype}: "
+                "pass what tokenizer.encode returns, as a tensor"
+            )
+        if ids.ndim != 2 or ids.numel() == 0:
+            raise ValueError(
+                f"ids must have shape (batch, positions), both at least 1, "
+                f"got {tuple(ids.shape)}: add the batch with ids.unsqueeze(0)"
+            )
+        check_positions(start + ids.shape[1], self.cfg.context_length)
+        if torch.compiler.is_compiling():  # a look at the values would break the graph
+            return
+        low, high = (bound.item() for bound in ids.aminmax())
+        if low < 0 or high >= self.cfg.vocab_size:
+            raise ValueError(
+                f"token ids must be in [0, {self.cfg.vocab_size - 1}], got {low} to "
+                f"{high}: was the text encoded with this model's tokenizer?"
+            )
+
+
+class OpenAICompatibleGPTModel(GPTModel):
+    """`GPTModel` with OpenAI's combined query-key-value matrix, whatever cfg says."""
+
+    def __init__(self, cfg: GPTConfig):
+        super().__init__(dataclasses.replace(cfg, fused_qkv=True))

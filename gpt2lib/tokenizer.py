@@ -1,0 +1,478 @@
+"""Text becomes ids and comes back: by words, by learned pieces of bytes, as GPT-2 does.
+
+    SimpleTokenizer      words from a list; what is not on it is lost
+    BPETokenizer         byte-level byte-pair encoding that trains; nothing is lost
+    get_gpt2_tokenizer   GPT-2's own, from tiktoken
+    load_tokenizer       the tokenizer that belongs to a model folder
+
+The last three share one interface: encode, encode_ordinary, decode, n_vocab,
+eot_token. Source: Sennrich et al. 2016; openai/gpt-2 src/encoder.py.
+"""
+
+import heapq
+import json
+import re
+from collections import Counter, defaultdict
+from itertools import chain
+from pathlib import Path
+
+import regex
+
+from gpt2lib import files
+
+ENDOFTEXT = "<|endoftext|>"
+UNKNOWN = "<|unk|>"
+
+# Where GPT-2 may cut before merging: contractions, words with the space before them,
+# numbers, punctuation, white space. No token ever crosses such a cut.
+GPT2_PATTERN = (
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+)
+
+
+class SimpleTokenizer:
+    """The course's word tokenizer: words and punctuation marks from a fixed list.
+
+    >>> tokenizer = SimpleTokenizer.train("the cat sat.")
+    >>> tokenizer.decode(tokenizer.encode("the dog sat."))
+    'the <|unk|> sat.'
+    """
+
+    def __init__(self, vocab: dict[str, int]):
+        self.str_to_int = vocab
+        self.int_to_str = {id: word for word, id in vocab.items()}
+
+    @classmethod
+    def train(cls, text):
+        """Every word of `text`, sorted, then the two special tokens."""
+        words = sorted(set(cls.split(text))) + [ENDOFTEXT, UNKNOWN]
+        return cls({word: id for id, word in enumerate(words)})
+
+    @staticmethod
+    def split(text):
+        """Words and punctuation marks; white space is thrown away."""
+        parts = re.split(r'(<\|endoftext\|>|[,.:;?_!"()\']|--|\s)', text)
+        return [part for part in parts if part.strip()]
+
+    @property
+    def n_vocab(self):
+        return len(self.str_to_int)
+
+    def encode(self, text):
+        unknown = self.str_to_int[UNKNOWN]
+        return [self.str_to_int.get(word, unknown) for word in self.split(text)]
+
+    def decode(self, ids):
+        text = " ".join(self.int_to_str[id] for id in ids)
+        return re.sub(r'\s+([,.:;?!"()\'])', r"\1", text)
+
+
+def byte_alphabet():
+    """A printable character for each of the 256 bytes, so that tokens can be written
+    in a text file: printable bytes stand for themselves, the others (space, newline,
+    half a letter) for the characters from 256 on. The order is that of GPT-2's ids.
+
+    >>> alphabet = byte_alphabet()
+    >>> alphabet[ord("a")], alphabet[ord(" ")], list(alphabet)[0]
+    ('a', 'Ġ', 33)
+    """
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    shifted = {byte: chr(256 + i) for i, byte in enumerate(others)}
+    return {byte: chr(byte) for byte in printable} | shifted
+
+
+def learn_merges(pieces):
+    """Byte-pair encoding, merge by merge: yields (left, right, count), most first.
+
+    The pair of neighbouring tokens that occurs most often is merged wherever it
+    stands; then again. Ties go to the pair whose left token, then right token, is
+    older (a byte's age is its place in `byte_alphabet`). Stops when no pair is left.
+
+    Counts are updated, never recounted: a merge touches only the pieces that hold its
+    pair, and a heap finds the next one. Entries of the heap may be out of date, since
+    counts of old pairs fall; they are put right when they come up.
+
+    Args:
+        pieces: bytes -> how often they occur. No pair is counted across pieces.
+    """
+    tokens = [bytes([byte]) for byte in byte_alphabet()]
+    id_of = {token: id for id, token in enumerate(tokens)}
+    words = [[id_of[piece[i : i + 1]] for i in range(len(piece))] for piece in pieces]
+    frequencies = list(pieces.values())
+    counts, places = defaultdict(int), defaultdict(set)
+    for place, word in enumerate(words):
+        for pair in zip(word, word[1:]):
+            counts[pair] += frequencies[place]
+            places[pair].add(place)
+    heap = [(-count, pair) for pair, count in counts.items()]
+    heapq.heapify(heap)
+    while heap:
+        count, pair = heapq.heappop(heap)
+        if -count != counts[pair]:
+            if counts[pair]:
+                heapq.heappush(heap, (-counts[pair], pair))
+            continue
+        if not count:
+            continue
+        left, right = tokens[pair[0]], tokens[pair[1]]
+        yield left, right, -count
+        new = id_of.setdefault(left + right, len(tokens))
+        if new == len(tokens):
+            tokens.append(left + right)
+        fresh = set()
+        for place in places.pop(pair):
+            old = words[place]
+            word = words[place] = merge_pair(old, pair, new)
+            frequency = frequencies[place]
+            for gone in zip(old, old[1:]):
+                counts[gone] -= frequency
+            for come in zip(word, word[1:]):
+                counts[come] += frequency
+                if new in come:
+                    places[come].add(place)
+                    fresh.add(come)
+        for pair in fresh:
+            heapq.heappush(heap, (-counts[pair], pair))
+
+
+def merge_pair(ids, pair, new):
+    """Replaces the pair by `new` wherever it stands, from left to right.
+
+    >>> merge_pair([1, 2, 3, 1, 2], (1, 2), 9)
+    [9, 3, 9]
+    """
+    merged, i = [], 0
+    while i < len(ids):
+        if ids[i] == pair[0] and tuple(ids[i : i + 2]) == pair:
+            merged.append(new)
+            i += 2
+        else:
+            merged.append(ids[i])
+            i += 1
+    return merged
+
+
+def count_pieces(texts, special_tokens=()):
+    """How often each piece that GPT-2's pattern cuts occurs in a text, or in several.
+
+    >>> count_pieces("low low lower")
+    {b'low': 1, b' low': 1, b' lower': 1}
+    """
+    find_pieces = regex.compile(GPT2_PATTERN).findall
+    counts = Counter()
+    for text in [texts] if isinstance(texts, str) else texts:
+        for part in split_at(text, special_tokens):
+            if part not in special_tokens:
+                counts.update(find_pieces(part))
+    return {piece.encode(): count for piece, count in counts.items()}
+
+
+def split_at(text, special_tokens):
+    """The special tokens in a text and what stands between them, in order."""
+    if not special_tokens:
+        return [text]
+    return re.split("(" + "|".join(map(re.escape, special_tokens)) + ")", text)
+
+
+class BPETokenizer:
+    """Byte-level byte-pair encoding, as GPT-2's: any text in, the same text back.
+
+    Args:
+        vocab: token bytes -> id.
+        merges: pairs of token bytes; the earlier, the sooner they are merged.
+        special_tokens: text -> id; never made from bytes or by merges.
+
+    >>> tokenizer = BPETokenizer.train("low lower lowest low low", vocab_size=260)
+    >>> [tokenizer.decode([id]) for id in tokenizer.encode("lower low")]
+    ['low', 'e', 'r', ' low']
+    """
+
+    def __init__(self, vocab, merges, special_tokens):
+        self.vocab = vocab
+        self.merges = merges
+        self.special_tokens = special_tokens
+        self._bytes_of = {id: token for token, id in vocab.items()}
+        self._bytes_of |= {id: text.encode() for text, id in special_tokens.items()}
+        self._rank, self._merged = {}, []
+        for rank, (left, right) in enumerate(merges):
+            self._rank[vocab[left], vocab[right]] = rank
+            self._merged.append(vocab[left + right])
+        self._byte_ids = [vocab[bytes([byte])] for byte in range(256)]
+        self._find_pieces = regex.compile(GPT2_PATTERN).findall
+        self._cache = _PieceCache(self._encode_piece)
+
+    @classmethod
+    def train(cls, texts, vocab_size, special_tokens=(ENDOFTEXT,)):
+        """Learns a vocabulary of `vocab_size` ids from a text, or several.
+
+        Ids: 256 bytes in GPT-2's order, then tokens in the order they were learned,
+        special tokens last. Deterministic, ties as in `learn_merges`. The vocabulary
+        comes out smaller if the texts run out of pairs.
+
+        Raises:
+            ValueError: no room for the bytes and special tokens.
+        """
+        smallest = 256 + len(special_tokens)
+        if vocab_size < smallest:
+            raise ValueError(
+                f"vocab_size must be at least {smallest} (256 bytes and "
+                f"{len(special_tokens)} special tokens), got {vocab_size}"
+            )
+        vocab = {bytes([byte]): id for id, byte in enumerate(byte_alphabet())}
+        merges = []
+        for left, right, _ in learn_merges(count_pieces(texts, special_tokens)):
+            if len(vocab) == vocab_size - len(special_tokens):
+                break
+            merges.append((left, right))
+            vocab.setdefault(left + right, len(vocab))
+        specials = {text: len(vocab) + i for i, text in enumerate(special_tokens)}
+        return cls(vocab, merges, specials)
+
+    @property
+    def n_vocab(self):
+        """Number of ids: one more than the largest."""
+        return max(self._bytes_of) + 1
+
+    @property
+    def eot_token(self):
+        """The id of <|endoftext|>."""
+        return self.special_tokens[ENDOFTEXT]
+
+    def encode(self, text, *, allowed_special=frozenset(), disallowed_special="all"):
+        """Text -> ids. Special tokens count as such only where the caller says so.
+
+        Args:
+            allowed_special: special tokens to encode as their one id, or "all".
+            disallowed_special: special tokens that must not occur ("all": every one
+                not allowed); with () those that do are encoded like any other text.
+
+        Raises:
+            ValueError: a disallowed special token, or half a surrogate pair.
+        """
+        specials = set(self.special_tokens)
+        allowed = specials.intersection(
+            specials if allowed_special == "all" else allowed_special
+        )
+        forbidden = disallowed_special
+        if disallowed_special == "all":
+            forbidden = specials - allowed
+        for token in sorted(forbidden):
+            if token in text:
+                raise ValueError(
+                    f"the text contains the special token {token!r}: pass "
+                    "allowed_special to encode it as one id, or disallowed_special=() "
+                    "to encode it as plain text"
+                )
+        ids = []
+        for part in split_at(text, allowed):
+            if part in allowed:
+                ids.append(self.special_tokens[part])
+            else:
+                ids += self.encode_ordinary(part)
+        return ids
+
+    def encode_ordinary(self, text):
+        """Text -> ids, special tokens read as plain text."""
+        try:
+            pieces = self._find_pieces(text)
+            return list(chain.from_iterable(map(self._cache.__getitem__, pieces)))
+        except UnicodeEncodeError as error:
+            place = next(i for i, c in enumerate(text) if 0xD800 <= ord(c) < 0xE000)
+            raise ValueError(
+                f"the text has half a surrogate pair, {text[place]!r}, at position "
+                f"{place}, which is no character: decode the text again from its bytes"
+            ) from error
+
+    def _encode_piece(self, piece):
+        """Merges neighbours, lowest rank first, until no pair is in the list.
+
+        Tokens are a linked list, so that a merge moves nothing, and pairs wait in a
+        heap: n log n even for a megabyte without a space.
+        """
+        data = piece.encode()
+        if data in self.vocab:  # merging its bytes ends here too
+            return (self.vocab[data],)
+        ids = [self._byte_ids[byte] for byte in data]
+        end = len(ids)
+        before, after = list(range(-1, end)), list(range(1, end + 1))
+        rank_of = self._rank.get
+        heap = [
+            (rank, i)
+            for i, pair in enumerate(zip(ids, ids[1:]))
+            if (rank := rank_of(pair)) is not None
+        ]
+        heapq.heapify(heap)
+        while heap:
+            rank, i = heapq.heappop(heap)
+            j = after[i]
+            if j == end or rank_of((ids[i], ids[j])) != rank:
+                continue  # one of the two has been merged since
+            ids[i], ids[j] = self._merged[rank], None
+            after[i] = after[j]
+            before[after[i]] = i
+            for a, b in ((before[i], i), (i, after[i])):
+                if (
+                    a >= 0
+                    and b < end
+                    and (rank := rank_of((ids[a], ids[b]))) is not None
+                ):
+                    heapq.heappush(heap, (rank, a))
+        return tuple(id for id in ids if id is not None)
+
+    def decode_single_token_bytes(self, id):
+        """The bytes of one token, which may be a part of a character."""
+        try:
+            return self._bytes_of[id]
+        except KeyError:
+            raise ValueError(
+                f"no token has the id {id}; ids go from 0 to {self.n_vocab - 1}"
+            ) from None
+
+    def decode(self, ids):
+        """Ids -> text; bytes that form no character become U+FFFD.
+
+        Raises:
+            ValueError: an id without a token.
+        """
+        data = b"".join(map(self.decode_single_token_bytes, ids))
+        return data.decode("utf-8", errors="replace")
+
+    def save(self, folder):
+        """Writes vocab.json and merges.txt as Hugging Face's GPT-2 tokenizer does."""
+        alphabet = byte_alphabet()
+        shown = {t: "".join(alphabet[byte] for byte in t) for t in self.vocab}
+        vocab = {shown[token]: id for token, id in self.vocab.items()}
+        vocab |= self.special_tokens
+        lines = [f"{shown[left]} {shown[right]}\n" for left, right in self.merges]
+        folder = Path(folder)
+        files.write_text(
+            folder / "vocab.json", json.dumps(vocab, ensure_ascii=False) + "\n"
+        )
+        files.write_text(folder / "merges.txt", "#version: 0.2\n" + "".join(lines))
+
+    @classmethod
+    def load(cls, folder):
+        """Reads the vocab.json and merges.txt of a folder, GPT-2's among them.
+
+        Tokens that are neither bytes nor merges are special tokens.
+
+        Raises:
+            FileNotFoundError: one of the two files is missing.
+            ValueError: a file is not what its name says, or they do not fit together.
+        """
+        folder = Path(folder)
+        missing = [
+            f for f in ("vocab.json", "merges.txt") if not (folder / f).is_file()
+        ]
+        if missing:
+            raise FileNotFoundError(
+                f"{folder} has no {' and no '.join(missing)}: a tokenizer is both "
+                "files, copy them there or download the model again"
+            )
+        byte_of = {character: byte for byte, character in byte_alphabet().items()}
+
+        def to_bytes(token):
+            return bytes(byte_of[character] for character in token)
+
+        try:
+            ids = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+            lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
+            pairs = [
+                line.split(" ") for line in lines if line and line[:8] != "#version"
+            ]
+            merges = [(to_bytes(left), to_bytes(right)) for left, right in pairs]
+            made = {bytes([byte]) for byte in range(256)}
+            made |= {left + right for left, right in merges}
+            specials, vocab = {}, {}
+            for token, id in ids.items():
+                is_text = byte_of.keys() >= set(token) and to_bytes(token) in made
+                if is_text:
+                    vocab[to_bytes(token)] = id
+                else:
+                    specials[token] = id
+            return cls(vocab, merges, specials)
+        except (ValueError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"vocab.json and merges.txt in {folder} are not a byte-level BPE "
+                f"tokenizer ({type(error).__name__}: {error}): download them again"
+            ) from error
+
+
+class _PieceCache(dict):
+    """Ids of pieces already encoded; words repeat, and a look-up is cheap."""
+
+    limit = 2**18
+
+    def __init__(self, encode_piece):
+        super().__init__()
+        self.encode_piece = encode_piece
+
+    def __missing__(self, piece):
+        ids = self.encode_piece(piece)
+        if len(piece) < 64:  # long ones hardly repeat
+            if len(self) >= self.limit:
+                self.clear()
+            self[piece] = ids
+        return ids
+
+
+def get_gpt2_tokenizer():
+    """GPT-2's tokenizer from tiktoken, which fetches its vocabulary once.
+
+    Raises:
+        FileNotFoundError: the vocabulary is not at hand and cannot be fetched.
+    """
+    import tiktoken
+
+    try:
+        return tiktoken.get_encoding("gpt2")
+    except OSError as error:
+        raise FileNotFoundError(
+            "GPT-2's vocabulary is not on this machine and could not be fetched "
+            f"({type(error).__name__}). Do one of these: run this once with a network "
+            "connection (tiktoken keeps the files); set TIKTOKEN_CACHE_DIR to a folder "
+            "that has them; or run 'python -m gpt2lib download gpt2' and use "
+            'load_tokenizer("gpt2")'
+        ) from error
+
+
+def load_tokenizer(name_or_path="pocket"):
+    """The tokenizer of a model: a name in bin/, or the path of a folder or file.
+
+    A folder holds its own vocab.json and merges.txt. A checkpoint that is a single file
+    brings none and gets GPT-2's.
+
+    Raises:
+        FileNotFoundError: no such model, or its tokenizer is missing.
+        ValueError: the tokenizer's files are broken.
+    """
+    path = files.find_model(name_or_path)
+    return BPETokenizer.load(path) if path.is_dir() else get_gpt2_tokenizer()
+
+
+def text_to_token_ids(text, tokenizer):
+    """A text as a batch of one row; <|endoftext|> in it counts as the special token.
+
+    Shapes: -> ids (1, T) int64
+    """
+    import torch
+
+    ids = tokenizer.encode(text, allowed_special={ENDOFTEXT})
+    return torch.tensor([ids], dtype=torch.int64)
+
+
+def token_ids_to_text(token_ids, tokenizer):
+    """The text of one row of ids.
+
+    Shapes: (1, T) or (T,)
+
+    Raises:
+        ValueError: several rows.
+    """
+    if token_ids.ndim > 1 and len(token_ids) != 1:
+        raise ValueError(
+            f"one row of ids expected, got shape {tuple(token_ids.shape)}: "
+            "pass ids[0], ids[1], ... one at a time"
+        )
+    return tokenizer.decode(token_ids.flatten().tolist())

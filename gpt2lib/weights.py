@@ -1,0 +1,634 @@
+"""Checkpoints become models and models become checkpoints.
+
+Every GPT-2 checkpoint holds the same arrays under other names, some transposed, some
+with q, k and v in one matrix. Loading is first a plan, made from names and shapes
+alone (`plan_loading`), then carried out tensor by tensor (`load_model`), so that
+memory never holds the model twice. A checkpoint is untrusted: nothing in it is run.
+"""
+
+import dataclasses
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch.overrides import TorchFunctionMode
+
+from gpt2lib import files
+from gpt2lib.config import GPTConfig
+from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+# ------------------------------------------------------------------ whose name is what
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one family of checkpoints names and lays out the tensors of `GPTModel`.
+
+    `names` maps parts of our names to theirs; what is not listed is called the same.
+    """
+
+    title: str
+    names: dict[str, str]
+    fused_qkv: bool
+    transposed: bool = False
+
+    def name(self, ours):
+        for our_part, their_part in self.names.items():
+            ours = ours.replace(our_part, their_part)
+        return ours
+
+    def shape(self, name, shape):
+        """The shape they give to the tensor with our `name` and `shape`."""
+        return shape[::-1] if self.transposed and "trf_blocks" in name else shape
+
+
+OPENAI_NAMES = {
+    "tok_emb.": "wte.",
+    "pos_emb.": "wpe.",
+    "trf_blocks.": "h.",
+    "norm1.scale": "ln_1.weight",
+    "norm1.shift": "ln_1.bias",
+    "att.W_qkv.": "attn.c_attn.",
+    "att.out_proj.": "attn.c_proj.",
+    "norm2.scale": "ln_2.weight",
+    "norm2.shift": "ln_2.bias",
+    "ff.layers.0.": "mlp.c_fc.",
+    "ff.layers.2.": "mlp.c_proj.",
+    "final_norm.scale": "ln_f.weight",
+    "final_norm.shift": "ln_f.bias",
+    "out_head.": "lm_head.",
+}
+COMBINED_NAMES = {
+    "att.W_qkv.": "attn.c_attn.",
+    "att.out_proj.": "attn.c_proj.",
+    "ff.layers.0.": "mlp.c_fc.",
+    "ff.layers.2.": "mlp.c_proj.",
+}
+COURSE_NAMES = {"att.W_query.": "att.w_q.", "att.W_key.": "att.w_k."}
+COURSE_NAMES |= {"att.W_value.": "att.w_v."}
+
+HUGGING_FACE = Layout("Hugging Face", OPENAI_NAMES, fused_qkv=True, transposed=True)
+NANOGPT = Layout("nanoGPT", OPENAI_NAMES, fused_qkv=True)
+LAYOUTS = (
+    HUGGING_FACE,
+    NANOGPT,
+    Layout("OpenAI-compatible course model", COMBINED_NAMES, fused_qkv=True),
+    Layout("course model", COURSE_NAMES, fused_qkv=False),
+    Layout("Raschka, or gpt2lib with separate q, k, v", {}, fused_qkv=False),
+    Layout("gpt2lib", {}, fused_qkv=True),
+)
+QKV = ("W_query", "W_key", "W_value")
+
+# Wrappers prefix every name; old checkpoints hold causal masks, which are no weights.
+# The masks' pattern must not match attn.c_attn.bias, which is one.
+PREFIX = re.compile(r"^((_orig_mod|module|transformer)\.)+")
+MASK = re.compile(r"\.attn\.(masked_)?bias$|\.attn?\.mask$")
+
+# Their names of our settings, and what GPTModel computes in one way only.
+SETTINGS = {
+    "vocab_size": ("vocab_size",),
+    "context_length": ("n_positions", "n_ctx", "block_size"),
+    "emb_dim": ("n_embd",),
+    "n_heads": ("n_head",),
+    "n_layers": ("n_layer",),
+    "drop_rate": ("resid_pdrop", "dropout"),
+    "qkv_bias": ("qkv_bias",),
+}
+FIXED_SETTINGS = {
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "layer_norm_epsilon": (1e-5,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+}
+
+# ------------------------------------------------------------------------------ loading
+
+
+def load_model(
+    name_or_path="pocket", *, device="cpu", precision="float32", fused_qkv=True
+):
+    """A model from any GPT-2 checkpoint, in eval mode.
+
+    Args:
+        name_or_path: a name in bin/, or the path of a folder or file in any of the
+            `LAYOUTS`: safetensors (also sharded), PyTorch's .bin, .pt and .pth.
+        device: where its weights go.
+        precision: "float32", "bfloat16" or "float16" weights.
+        fused_qkv: OpenAI's combined q, k, v matrix, or the course's three.
+
+    Raises:
+        FileNotFoundError: no such model, or a folder without weights.
+        ValueError: not a GPT-2 checkpoint, damaged, refused, or it does not fit; one
+            error lists every missing, unexpected and misshaped tensor.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}")
+    plan = plan_loading(name_or_path, fused_qkv=fused_qkv)
+    weights = dict(_carry_out(plan, device, PRECISIONS[precision]))
+    broken = [
+        n for n, w in weights.items() if not w.sum().isfinite() and w.isnan().any()
+    ]
+    if broken:
+        warnings.warn(
+            f"{name_or_path} has NaN in {len(broken)} tensors ({_some(broken)}): its "
+            "logits will be NaN too, the training that made it had failed",
+            stacklevel=2,
+        )
+    if plan.config.tied_head:
+        weights["out_head.weight"] = weights["tok_emb.weight"]
+    with _ShapesOnly(), torch.device("meta"):
+        model = (OpenAICompatibleGPTModel if fused_qkv else GPTModel)(plan.config)
+    model.load_state_dict(weights, assign=True)
+    model.tie_head()
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One move of a plan: a tensor copied, one split into three, or three stacked."""
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """What loading a checkpoint will do; print it to read it.
+
+    `steps` are in our names. Everything is decided before any weight is read.
+    """
+
+    checkpoint: "Checkpoint"
+    layout: Layout
+    config: GPTConfig
+    steps: list[Step]
+    zeros: dict[str, tuple]
+    dropped: list[str]
+
+    def __str__(self):
+        split = sum(len(step.targets) == 3 for step in self.steps)
+        stacked = sum(len(step.sources) == 3 for step in self.steps)
+        matrices = [s for step in self.steps for s in step.sources if _is_matrix(s)]
+        lines = {
+            "layout": self.layout.title,
+            "mapped": sum(len(step.sources) for step in self.steps),
+            "transposed": len(matrices) if self.layout.transposed else 0,
+            "split q, k, v": split,
+            "stacked q, k, v": stacked,
+            "head": "tied to tok_emb" if self.config.tied_head else "its own",
+            "biases set to 0": len(self.zeros),
+            "dropped": f"{len(self.dropped)} ({_some(self.dropped)})",
+            "parameters": f"{self.config.n_params:,}",
+        }
+        return "\n".join(f"{name + ':':18}{value}" for name, value in lines.items())
+
+
+def plan_loading(name_or_path, *, fused_qkv=True):
+    """Decides how a checkpoint becomes a model, without reading its weights.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_model`.
+    """
+    checkpoint = Checkpoint.find(name_or_path)
+    tensors = checkpoint.open()
+    layout = _find_layout(tensors, checkpoint.path)
+    config = _infer_config(tensors, checkpoint, layout)
+    wanted = _tensor_shapes(dataclasses.replace(config, fused_qkv=layout.fused_qkv))
+    if config.tied_head:
+        del wanted["out_head.weight"]
+    zeros = {}
+    if layout is NANOGPT and not any(name.endswith(".bias") for name in tensors):
+        biases = [name for name in wanted if name.endswith((".bias", ".shift"))]
+        zeros = {name: wanted.pop(name) for name in biases}
+    expected = {layout.name(n): layout.shape(n, s) for n, s in wanted.items()}
+    dropped = [name for name in tensors if _is_dispensable(name, tensors, config)]
+    _check_fit(tensors, expected, dropped, checkpoint.path, layout)
+    config = dataclasses.replace(config, fused_qkv=fused_qkv)
+    steps = list(_regroup(wanted, fused_qkv))
+    return LoadPlan(checkpoint, layout, config, steps, zeros, dropped)
+
+
+def _is_dispensable(name, tensors, config):
+    """Whether a tensor may be dropped: masks, a copied head, zeros for no qkv bias."""
+    if name in ("lm_head.weight", "out_head.weight"):
+        return config.tied_head
+    if name.endswith(".attn.c_attn.bias"):
+        return not config.qkv_bias and not tensors[name].any()
+    return bool(MASK.search(name))
+
+
+class _ShapesOnly(TorchFunctionMode):
+    """Skips drawing initial weights, for models that only lend their shapes."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def _tensor_shapes(cfg):
+    """Name -> shape of every tensor of a model, which is not built."""
+    with _ShapesOnly(), torch.device("meta"):
+        tensors = GPTModel(cfg).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _regroup(names, fused_qkv):
+    """Steps from tensors called `names` to q, k and v fused or separate."""
+    for name in names:
+        separate = tuple(name.replace("W_qkv", w) for w in QKV)
+        if "W_qkv" in name and not fused_qkv:
+            yield Step((name,), separate)
+        elif "W_query" in name and fused_qkv:
+            parts = tuple(name.replace("W_query", w) for w in QKV)
+            yield Step(parts, (name.replace("W_query", "W_qkv"),))
+        elif not (fused_qkv and ("W_key" in name or "W_value" in name)):
+            yield Step((name,), (name,))
+
+
+def _carry_out(plan, device, dtype):
+    """Yields (our name, new tensor) for every step of a plan.
+
+    A mapped file counts as memory once it was read. Opening it again every 64 MB lets
+    go of what was copied, so that the peak is little more than the model itself.
+    """
+    for name, shape in plan.zeros.items():
+        yield name, torch.zeros(shape, device=device, dtype=dtype)
+    tensors, taken = plan.checkpoint.open(), 0
+    for step in plan.steps:
+        if taken > 2**26 and plan.checkpoint.is_mapped:
+            tensors = None  # let go of the old mapping before making a new one
+            tensors, taken = plan.checkpoint.open(), 0
+        parts = [tensors.pop(plan.layout.name(source)) for source in step.sources]
+        if plan.layout.transposed and _is_matrix(step.sources[0]):
+            parts = [part.T for part in parts]
+        taken += sum(part.nbytes for part in parts)
+        if len(step.targets) > 1:
+            parts = parts[0].chunk(len(step.targets))
+        elif len(parts) > 1:
+            parts = [torch.cat(parts)]
+        for target, part in zip(step.targets, parts):
+            yield (
+                target,
+                torch.empty(part.shape, device=device, dtype=dtype).copy_(part),
+            )
+
+
+def _is_matrix(name):
+    """Whether our `name` is a matrix of a block; Hugging Face transposes those."""
+    return "trf_blocks" in name and name.endswith(".weight")
+
+
+def _find_layout(tensors, path):
+    """The layout whose names fit best; of two with the same names, shapes decide."""
+
+    def fit(layout):
+        one_block = GPTConfig(1, 1, 1, 1, 1, fused_qkv=layout.fused_qkv)
+        return sum(layout.name(name) in tensors for name in _tensor_shapes(one_block))
+
+    best = max(LAYOUTS, key=fit)
+    if not fit(best):
+        raise ValueError(
+            f"{path} holds tensors, but none of a GPT-2 ({_some(tensors)}); known "
+            f"layouts: {', '.join(layout.title for layout in LAYOUTS)}"
+        )
+    if best is HUGGING_FACE:
+        weight = tensors.get("h.0.mlp.c_fc.weight", torch.empty(1, 4))
+        best = NANOGPT if weight.shape[0] > weight.shape[-1] else HUGGING_FACE
+    return best
+
+
+def _infer_config(tensors, checkpoint, layout):
+    """The config that tensors and settings agree on; only n_heads needs the latter."""
+    known = {}
+    embedding = tensors.get(layout.name("tok_emb.weight"))
+    positions = tensors.get(layout.name("pos_emb.weight"))
+    if embedding is not None and embedding.ndim == 2:
+        known["vocab_size"], known["emb_dim"] = embedding.shape
+    if positions is not None and positions.ndim == 2:
+        known["context_length"] = positions.shape[0]
+    block = re.compile(re.escape(layout.name("trf_blocks.")) + r"(\d+)\.")
+    indices = [int(found[1]) for name in tensors if (found := block.match(name))]
+    known["n_layers"] = max(indices, default=0) + 1
+
+    settings = checkpoint.settings()
+    contradictions = [
+        f"{name}: {settings[name]} in the config, {value} in the tensors"
+        for name, value in known.items()
+        if settings.get(name, value) != value
+    ]
+    if contradictions:
+        raise ValueError(
+            f"{checkpoint.path}: the config contradicts the tensors "
+            f"({'; '.join(contradictions)}): put the config that belongs to them"
+        )
+    known = settings | known
+    if "emb_dim" not in known or "context_length" not in known:
+        raise ValueError(
+            f"{checkpoint.path} looks like {layout.title}, but lacks "
+            f"{layout.name('tok_emb.weight')} or {layout.name('pos_emb.weight')}"
+        )
+    if "n_heads" not in known:
+        known["n_heads"] = max(1, known["emb_dim"] // 64)
+        if known["emb_dim"] % 64:
+            raise ValueError(
+                f"{checkpoint.path}: the number of heads is not in the tensors, and "
+                f"emb_dim {known['emb_dim']} is no multiple of 64: put a config.json "
+                'with "n_head" beside it'
+            )
+    bias = layout.name("att.W_qkv.bias" if layout.fused_qkv else "att.W_query.bias")
+    known.setdefault("qkv_bias", any(name.endswith(bias) for name in tensors))
+    head = tensors.get(layout.name("out_head.weight"))
+    known["tied_head"] = head is None or torch.equal(head, embedding)
+    return GPTConfig(**known)
+
+
+def _check_fit(tensors, expected, dropped, path, layout):
+    """One ValueError that names every tensor that does not fit."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    missing = [name for name in expected if name not in shapes]
+    unexpected = [n for n in shapes if n not in expected and n not in dropped]
+    misshaped = [
+        f"{name} is {shapes[name]}, must be {shape}"
+        for name, shape in expected.items()
+        if shapes.get(name, shape) != shape
+    ]
+    if missing or unexpected or misshaped:
+        raise ValueError(
+            f"{path} does not fit (layout {layout.title})\n"
+            f"missing: {', '.join(missing) or 'none'}\n"
+            f"unexpected: {', '.join(unexpected) or 'none'}\n"
+            f"misshaped: {'; '.join(misshaped) or 'none'}"
+        )
+
+
+def _some(names, limit=3):
+    names = list(names)
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+# ----------------------------------------------------------------------- files on disk
+
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "ckpt.pt",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The weight files of one model on disk, and the settings beside them."""
+
+    path: Path
+    shards: tuple[Path, ...]
+
+    @classmethod
+    def find(cls, name_or_path):
+        path = files.find_model(name_or_path)
+        if path.is_file():
+            return cls(path, (path,))
+        present = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
+        if not present:
+            raise FileNotFoundError(
+                f"{path} has no weights: none of {', '.join(WEIGHT_FILES)} is there, "
+                f"only {_some(sorted(p.name for p in path.iterdir()), 8) or 'nothing'}"
+            )
+        if present[0].suffix != ".json":
+            return cls(path, (present[0],))
+        index = _read_json(present[0]).get("weight_map", {})
+        shards = tuple(path / name for name in sorted(set(index.values())))
+        absent = [shard.name for shard in shards if not shard.is_file()]
+        if absent or not shards:
+            raise FileNotFoundError(
+                f"{present[0]} names parts that are not there "
+                f"({_some(absent) or 'none'}): download the model again"
+            )
+        return cls(path, shards)
+
+    @property
+    def is_mapped(self):
+        """Whether opening only maps the files, so that it costs no memory."""
+        return all(
+            s.suffix == ".safetensors" or zipfile.is_zipfile(s) for s in self.shards
+        )
+
+    def open(self):
+        """Every tensor by its name without prefixes, mapped into memory."""
+        tensors = {}
+        for shard in self.shards:
+            for name, tensor in _state_dict(_open(shard), shard).items():
+                tensors[PREFIX.sub("", name)] = tensor
+        return tensors
+
+    def settings(self):
+        """What config.json, or nanoGPT's model_args, say, in our names."""
+        folder = self.path if self.path.is_dir() else self.path.parent
+        given = {}
+        if (folder / "config.json").is_file():
+            given = _read_json(folder / "config.json")
+        elif self.shards[0].suffix == ".pt":
+            given = _open(self.shards[0]).get("model_args", {})
+        for name, allowed in FIXED_SETTINGS.items():
+            if given.get(name, allowed[0]) not in allowed:
+                raise ValueError(
+                    f"{self.path}: {name} is {given[name]!r}, but GPT-2 has "
+                    f"{allowed[0]!r}, and gpt2lib computes nothing else"
+                )
+        return {
+            ours: given[theirs]
+            for ours, names in SETTINGS.items()
+            for theirs in reversed(names)
+            if given.get(theirs) is not None
+        }
+
+
+def _read_json(path):
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+        return contents | {}
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no JSON object ({error}): get it again") from error
+
+
+def _open(path):
+    """The contents of a weight file; tensors are mapped, not read, where possible."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if start and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
+        raise ValueError(
+            f"{path} is a text file ({start[:24].decode()!r}...), not weights: perhaps "
+            "a pointer or an error page was saved instead; download it again"
+        )
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(_damaged(path, error)) from error
+    if start[:2] == b"PK" and not zipfile.is_zipfile(path):
+        raise ValueError(_damaged(path, "its end is missing"))
+    try:
+        return torch.load(
+            path, map_location="cpu", weights_only=True, mmap=start[:2] == b"PK"
+        )
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" not in str(error):
+            raise ValueError(_damaged(path, error)) from error
+        raise ValueError(
+            f"{path} was refused: opening it would run code, which weights never need. "
+            "If you trust it, save its state_dict() alone and load that"
+        ) from error
+    except (RuntimeError, EOFError, OSError, KeyError, AttributeError) as error:
+        raise ValueError(_damaged(path, error)) from error
+
+
+def _damaged(path, reason):
+    first_line = str(reason).split("\n")[0]
+    return f"{path} is cut off or damaged ({first_line}): download or copy it again"
+
+
+def _state_dict(contents, path):
+    """The named tensors in a file, without what a training script put around them."""
+    for key in ("model", "model_state_dict", "state_dict"):
+        if isinstance(contents, dict) and isinstance(contents.get(key), dict):
+            contents = contents[key]
+    if not isinstance(contents, dict) or not contents:
+        raise ValueError(f"{path} holds no named tensors, so it is no checkpoint")
+    strangers = [str(n) for n, t in contents.items() if not isinstance(t, torch.Tensor)]
+    if strangers:
+        raise ValueError(
+            f"{path} holds more than tensors ({_some(strangers)}) and no state_dict "
+            "under 'model', 'model_state_dict' or 'state_dict'"
+        )
+    return contents
+
+
+# ------------------------------------------------------------------------------- saving
+
+
+def save_model(model, folder, tokenizer=None):
+    """Writes a folder that transformers opens too: config.json and model.safetensors.
+
+    Args:
+        folder: made if need be; files of the same name are replaced.
+        tokenizer: a `BPETokenizer` to store with the model (vocab.json, merges.txt).
+
+    Raises:
+        ValueError: a tokenizer that cannot be saved.
+    """
+    if tokenizer is not None and not hasattr(tokenizer, "save"):
+        raise ValueError(
+            f"a BPETokenizer is needed to save it with the model, got {tokenizer!r}: "
+            "load_tokenizer reads one from a folder with vocab.json and merges.txt"
+        )
+    weights = model.state_dict()
+    if model.cfg.tied_head:
+        del weights["out_head.weight"]
+    tensors = {}
+    for step in _regroup(list(weights), fused_qkv=True):
+        tensor = torch.cat([weights[source] for source in step.sources])
+        name = HUGGING_FACE.name(step.targets[0])
+        tensors[name] = (
+            tensor.T if _is_matrix(step.targets[0]) else tensor
+        ).contiguous()
+    if not model.cfg.qkv_bias:  # Hugging Face's GPT-2 always has one
+        for i in range(model.cfg.n_layers):
+            zeros = torch.zeros(3 * model.cfg.emb_dim, dtype=model.tok_emb.weight.dtype)
+            tensors[f"h.{i}.attn.c_attn.bias"] = zeros
+    prefixed = {
+        name if name.startswith("lm_head") else f"transformer.{name}": tensor
+        for name, tensor in tensors.items()
+    }
+    config = json.dumps(_hugging_face_config(model, tokenizer), indent=2) + "\n"
+    folder = Path(folder)
+    with ExitStack() as both:
+        weights_file = both.enter_context(
+            files.atomic_write(folder / "model.safetensors")
+        )
+        config_file = both.enter_context(files.atomic_write(folder / "config.json"))
+        save_file(prefixed, weights_file, metadata={"format": "pt"})
+        config_file.write_text(config, encoding="utf-8")
+    if tokenizer is not None:
+        tokenizer.save(folder)
+
+
+def _hugging_face_config(model, tokenizer):
+    cfg = model.cfg
+    end = (
+        tokenizer.eot_token if tokenizer else 50256 if cfg.vocab_size > 50256 else None
+    )
+    return {
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": cfg.vocab_size,
+        "n_positions": cfg.context_length,
+        "n_embd": cfg.emb_dim,
+        "n_head": cfg.n_heads,
+        "n_layer": cfg.n_layers,
+        "resid_pdrop": cfg.drop_rate,
+        "embd_pdrop": cfg.drop_rate,
+        "attn_pdrop": cfg.drop_rate,
+        "qkv_bias": cfg.qkv_bias,
+        "tie_word_embeddings": cfg.tied_head,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "dtype": str(model.tok_emb.weight.dtype).removeprefix("torch."),
+    } | {name: allowed[0] for name, allowed in FIXED_SETTINGS.items()}
+
+
+# ------------------------------------------------------------------ OpenAI's, by name
+
+
+def perform_non_cpu_backend_check(raise_on_non_availability=False):
+    """The best device there is: "cuda", "mps" or "cpu".
+
+    Raises:
+        RuntimeError: only the CPU is there and raise_on_non_availability is set.
+    """
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    if raise_on_non_availability:
+        raise RuntimeError("no CUDA or MPS device on this machine, only the CPU")
+    return "cpu"
+
+
+def load_openai_124m_gpt2(device="cpu", eval_mode=False):
+    """OpenAI's GPT-2 with 124M parameters, from bin/; in train mode unless eval_mode.
+
+    Raises:
+        FileNotFoundError: not in bin/; the message says which command fetches it.
+    """
+    return _load_openai("gpt2_124m_compat_openai.pth", "gpt2", device, eval_mode)
+
+
+def load_openai_355m_gpt2(device="cpu", eval_mode=False):
+    """As `load_openai_124m_gpt2`, the model with 355M parameters."""
+    return _load_openai("gpt2_355m_compat_openai.pth", "gpt2-medium", device, eval_mode)
+
+
+def _load_openai(checkpoint, name, device, eval_mode):
+    for path in (files.BIN / checkpoint, files.BIN / name):
+        if path.exists():
+            return load_model(path, device=device).train(not eval_mode)
+    raise FileNotFoundError(
+        f"neither {checkpoint} nor {name} is in {files.BIN}: "
+        f"'python -m gpt2lib download {name}' fetches OpenAI's weights"
+    )
