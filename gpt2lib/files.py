@@ -1,5 +1,6 @@
 """Where weights and data live, and how files get there whole or not at all."""
 
+import fnmatch
 import json
 import os
 from contextlib import contextmanager
@@ -144,7 +145,7 @@ def download(name, to=None):
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise FileNotFoundError(
             f"{name} is not complete in {folder} and HF_HUB_OFFLINE is set: unset it "
-            "to download, or copy the files there"
+            "to download"
         )
     files = _fetch(name, source, folder)
     sizes = {file: (folder / file).stat().st_size for file in files}
@@ -163,33 +164,69 @@ def _is_complete(folder, record):
 
 def _fetch(name, source, folder):
     """Downloads the files of a source and returns their names."""
-    # Imported here because it takes a while and reads the environment.
-    import httpx2
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import errors  # here because it takes a while
 
-    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
-    where = f"{source.repo} at {api.endpoint}"
+    # Read here because the client reads it only once, when it is first imported.
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     try:
-        return _fetch_files(api, source, folder)
-    except (errors.RepositoryNotFoundError, errors.EntryNotFoundError) as error:
-        if not isinstance(error, errors.LocalEntryNotFoundError):
-            raise FileNotFoundError(f"{name}: not found in {where}: {error}") from error
-        cause = error.__cause__ or error
-    except (OSError, httpx2.HTTPError) as error:
-        cause = error
-    raise ConnectionError(
-        f"{name} could not be downloaded from {where} ({cause}): check the connection "
-        "and run the same command again, it goes on where it stopped"
-    ) from cause
+        return _fetch_files(source, folder, endpoint.rstrip("/"))
+    except errors.HTTPError as error:
+        response = getattr(error, "response", None)
+        if response is not None and response.status_code in (401, 404):
+            raise FileNotFoundError(
+                f"{name}: the hub has no {response.url}, or not for you "
+                f"({response.status_code})"
+            ) from error
+        cause = str(error).partition("\n")[0] or type(error).__name__
+        raise ConnectionError(
+            f"{name} could not be downloaded from {endpoint} ({cause}): check the "
+            "connection and run the same again, it goes on where it stopped"
+        ) from error
 
 
-def _fetch_files(api, source, folder):
-    from fnmatch import fnmatch
+def _fetch_files(source, folder, endpoint):
+    from huggingface_hub import HfApi, get_session, hf_hub_url
 
     files = source.files
     if "*" in files[0]:
-        listed = api.list_repo_files(source.repo, repo_type=source.kind)
-        files = [file for file in listed if fnmatch(file, source.files[0])]
+        # Fails at once where the listing would try for half a minute.
+        get_session().head(endpoint, timeout=10)
+        listed = HfApi(endpoint).list_repo_files(source.repo, repo_type=source.kind)
+        files = fnmatch.filter(listed, files[0])
+        if not files:
+            raise FileNotFoundError(f"{source.repo} has no {source.files[0]}")
     for file in files:
-        api.hf_hub_download(source.repo, file, repo_type=source.kind, local_dir=folder)
+        url = hf_hub_url(source.repo, file, repo_type=source.kind, endpoint=endpoint)
+        _fetch_file(url, folder / file)
     return files
+
+
+def _fetch_file(url, path):
+    """Downloads a file, unless it is there; what has arrived survives a failure.
+
+    Not with hf_hub_download: it starts over after a failure, takes minutes to report a
+    dead line, and believes a file that was truncated just after its download.
+    """
+    from huggingface_hub import get_hf_file_metadata
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import WeakFileLock, build_hf_headers
+
+    found = get_hf_file_metadata(url)
+    if found.etag is None or found.commit_hash is None:
+        raise ConnectionError(f"what answers at {url} is not a Hugging Face hub")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{found.etag}.part")
+    headers = build_hf_headers(headers={"Accept-Encoding": "identity"})
+    with WeakFileLock(path.with_name(f".{path.name}.lock")):  # one process at a time
+        if path.is_file() and path.stat().st_size == found.size:
+            return
+        with open(part, "ab") as file:
+            if file.tell() != found.size:
+                http_get(url, file, resume_size=file.tell(), headers=headers)
+            file.flush()
+            os.fsync(file.fileno())
+            is_whole = found.size in (None, file.tell())
+        if not is_whole:
+            part.unlink()
+            raise ConnectionError(f"{url} sent another size than it announced")
+        os.replace(part, path)

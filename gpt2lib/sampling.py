@@ -56,6 +56,8 @@ def keep_top_p(logits, p):
 
     Shapes: (..., V) -> (..., V). Source: Holtzman et al. 2020, section 3.1.
     """
+    if p == 1:  # rounding would cut off the tail
+        return logits
     values, ids = logits.sort(dim=-1, descending=True)
     probabilities = values.softmax(dim=-1)
     reached_before = probabilities.cumsum(dim=-1) - probabilities

@@ -98,23 +98,18 @@ def learn_merges(pieces):
     """
     tokens = [bytes([byte]) for byte in byte_alphabet()]
     id_of = {token: id for id, token in enumerate(tokens)}
-    words = [[id_of[piece[i : i + 1]] for i in range(len(piece))] for piece in pieces]
+    words = [[id_of[bytes([byte])] for byte in piece] for piece in pieces]
     frequencies = list(pieces.values())
-    counts, places = defaultdict(int), defaultdict(set)
-    for place, word in enumerate(words):
-        for pair in zip(word, word[1:]):
-            counts[pair] += frequencies[place]
-            places[pair].add(place)
+    counts, places = _count_pairs(words, frequencies)
     heap = [(-count, pair) for pair, count in counts.items()]
     heapq.heapify(heap)
     while heap:
         count, pair = heapq.heappop(heap)
         if -count != counts[pair]:
-            if counts[pair]:
-                heapq.heappush(heap, (-counts[pair], pair))
+            heapq.heappush(heap, (-counts[pair], pair))
             continue
         if not count:
-            continue
+            return
         left, right = tokens[pair[0]], tokens[pair[1]]
         yield left, right, -count
         new = id_of.setdefault(left + right, len(tokens))
@@ -123,17 +118,26 @@ def learn_merges(pieces):
         fresh = set()
         for place in places.pop(pair):
             old = words[place]
-            word = words[place] = merge_pair(old, pair, new)
-            frequency = frequencies[place]
+            words[place] = merge_pair(old, pair, new)
             for gone in zip(old, old[1:]):
-                counts[gone] -= frequency
-            for come in zip(word, word[1:]):
-                counts[come] += frequency
+                counts[gone] -= frequencies[place]
+            for come in zip(words[place], words[place][1:]):
+                counts[come] += frequencies[place]
                 if new in come:
                     places[come].add(place)
                     fresh.add(come)
         for pair in fresh:
             heapq.heappush(heap, (-counts[pair], pair))
+
+
+def _count_pairs(words, frequencies):
+    """How often each pair of neighbours occurs, and in which words."""
+    counts, places = defaultdict(int), defaultdict(set)
+    for place, word in enumerate(words):
+        for pair in zip(word, word[1:]):
+            counts[pair] += frequencies[place]
+            places[pair].add(place)
+    return counts, places
 
 
 def merge_pair(ids, pair, new):

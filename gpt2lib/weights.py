@@ -8,20 +8,18 @@ memory never holds the model twice. A checkpoint is untrusted: nothing in it is 
 
 import dataclasses
 import json
-import pickle
 import re
 import warnings
-import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
 from gpt2lib import files
+from gpt2lib.checkpoint import Checkpoint, some
 from gpt2lib.config import GPTConfig
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
 
@@ -93,9 +91,7 @@ LAYOUTS = (
 )
 QKV = ("W_query", "W_key", "W_value")
 
-# Wrappers prefix every name; old checkpoints hold causal masks, which are no weights.
-# The masks' pattern must not match attn.c_attn.bias, which is one.
-PREFIX = re.compile(r"^((_orig_mod|module|transformer)\.)+")
+# Old checkpoints hold causal masks, which are no weights; attn.c_attn.bias is one.
 MASK = re.compile(r"\.attn\.(masked_)?bias$|\.attn?\.mask$")
 
 # Their names of our settings, and what GPTModel computes in one way only.
@@ -144,7 +140,7 @@ def load_model(
     ]
     if broken:
         warnings.warn(
-            f"{name_or_path} has NaN in {len(broken)} tensors ({_some(broken)}): its "
+            f"{name_or_path} has NaN in {len(broken)} tensors ({some(broken)}): its "
             "logits will be NaN too, the training that made it had failed",
             stacklevel=2,
         )
@@ -172,7 +168,7 @@ class LoadPlan:
     `steps` are in our names. Everything is decided before any weight is read.
     """
 
-    checkpoint: "Checkpoint"
+    checkpoint: Checkpoint
     layout: Layout
     config: GPTConfig
     steps: list[Step]
@@ -191,7 +187,7 @@ class LoadPlan:
             "stacked q, k, v": stacked,
             "head": "tied to tok_emb" if self.config.tied_head else "its own",
             "biases set to 0": len(self.zeros),
-            "dropped": f"{len(self.dropped)} ({_some(self.dropped)})",
+            "dropped": f"{len(self.dropped)} ({some(self.dropped)})",
             "parameters": f"{self.config.n_params:,}",
         }
         return "\n".join(f"{name + ':':18}{value}" for name, value in lines.items())
@@ -303,7 +299,7 @@ def _find_layout(tensors, path):
     best = max(LAYOUTS, key=fit)
     if not fit(best):
         raise ValueError(
-            f"{path} holds tensors, but none of a GPT-2 ({_some(tensors)}); known "
+            f"{path} holds tensors, but none of a GPT-2 ({some(tensors)}); known "
             f"layouts: {', '.join(layout.title for layout in LAYOUTS)}"
         )
     if best is HUGGING_FACE:
@@ -314,6 +310,40 @@ def _find_layout(tensors, path):
 
 def _infer_config(tensors, checkpoint, layout):
     """The config that tensors and settings agree on; only n_heads needs the latter."""
+    path, settings = checkpoint.path, _our_settings(checkpoint)
+    known = _measure(tensors, layout)
+    contradictions = [
+        f"{name}: {settings[name]} in the config, {value} in the tensors"
+        for name, value in known.items()
+        if settings.get(name, value) != value
+    ]
+    if contradictions:
+        raise ValueError(
+            f"{path}: the config contradicts the tensors "
+            f"({'; '.join(contradictions)}): put the config that belongs to them"
+        )
+    known = settings | known
+    if "emb_dim" not in known or "context_length" not in known:
+        raise ValueError(
+            f"{path} looks like {layout.title}, but lacks "
+            f"{layout.name('tok_emb.weight')} or {layout.name('pos_emb.weight')}"
+        )
+    if "n_heads" not in known and known["emb_dim"] % 64:
+        raise ValueError(
+            f"{path}: the number of heads is not in the tensors, and emb_dim "
+            f"{known['emb_dim']} is no multiple of 64: put a config.json with "
+            '"n_head" beside it'
+        )
+    bias = layout.name("att.W_qkv.bias" if layout.fused_qkv else "att.W_query.bias")
+    usual = {
+        "n_heads": known["emb_dim"] // 64,
+        "qkv_bias": any(name.endswith(bias) for name in tensors),
+    }
+    return GPTConfig(**usual | known)
+
+
+def _measure(tensors, layout):
+    """The part of the config that names and shapes tell."""
     known = {}
     embedding = tensors.get(layout.name("tok_emb.weight"))
     positions = tensors.get(layout.name("pos_emb.weight"))
@@ -323,38 +353,27 @@ def _infer_config(tensors, checkpoint, layout):
         known["context_length"] = positions.shape[0]
     block = re.compile(re.escape(layout.name("trf_blocks.")) + r"(\d+)\.")
     indices = [int(found[1]) for name in tensors if (found := block.match(name))]
-    known["n_layers"] = max(indices, default=0) + 1
-
-    settings = checkpoint.settings()
-    contradictions = [
-        f"{name}: {settings[name]} in the config, {value} in the tensors"
-        for name, value in known.items()
-        if settings.get(name, value) != value
-    ]
-    if contradictions:
-        raise ValueError(
-            f"{checkpoint.path}: the config contradicts the tensors "
-            f"({'; '.join(contradictions)}): put the config that belongs to them"
-        )
-    known = settings | known
-    if "emb_dim" not in known or "context_length" not in known:
-        raise ValueError(
-            f"{checkpoint.path} looks like {layout.title}, but lacks "
-            f"{layout.name('tok_emb.weight')} or {layout.name('pos_emb.weight')}"
-        )
-    if "n_heads" not in known:
-        known["n_heads"] = max(1, known["emb_dim"] // 64)
-        if known["emb_dim"] % 64:
-            raise ValueError(
-                f"{checkpoint.path}: the number of heads is not in the tensors, and "
-                f"emb_dim {known['emb_dim']} is no multiple of 64: put a config.json "
-                'with "n_head" beside it'
-            )
-    bias = layout.name("att.W_qkv.bias" if layout.fused_qkv else "att.W_query.bias")
-    known.setdefault("qkv_bias", any(name.endswith(bias) for name in tensors))
+    known["n_layers"] = max(indices) + 1
     head = tensors.get(layout.name("out_head.weight"))
     known["tied_head"] = head is None or torch.equal(head, embedding)
-    return GPTConfig(**known)
+    return known
+
+
+def _our_settings(checkpoint):
+    """What the files beside the weights say, in our names."""
+    given = checkpoint.settings()
+    for name, allowed in FIXED_SETTINGS.items():
+        if given.get(name, allowed[0]) not in allowed:
+            raise ValueError(
+                f"{checkpoint.path}: {name} is {given[name]!r}, but GPT-2 has "
+                f"{allowed[0]!r}, and gpt2lib computes nothing else"
+            )
+    return {
+        ours: given[theirs]
+        for ours, names in SETTINGS.items()
+        for theirs in reversed(names)
+        if given.get(theirs) is not None
+    }
 
 
 def _check_fit(tensors, expected, dropped, path, layout):
@@ -374,149 +393,6 @@ def _check_fit(tensors, expected, dropped, path, layout):
             f"unexpected: {', '.join(unexpected) or 'none'}\n"
             f"misshaped: {'; '.join(misshaped) or 'none'}"
         )
-
-
-def _some(names, limit=3):
-    names = list(names)
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
-
-
-# ----------------------------------------------------------------------- files on disk
-
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "ckpt.pt",
-)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The weight files of one model on disk, and the settings beside them."""
-
-    path: Path
-    shards: tuple[Path, ...]
-
-    @classmethod
-    def find(cls, name_or_path):
-        path = files.find_model(name_or_path)
-        if path.is_file():
-            return cls(path, (path,))
-        present = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
-        if not present:
-            raise FileNotFoundError(
-                f"{path} has no weights: none of {', '.join(WEIGHT_FILES)} is there, "
-                f"only {_some(sorted(p.name for p in path.iterdir()), 8) or 'nothing'}"
-            )
-        if present[0].suffix != ".json":
-            return cls(path, (present[0],))
-        index = _read_json(present[0]).get("weight_map", {})
-        shards = tuple(path / name for name in sorted(set(index.values())))
-        absent = [shard.name for shard in shards if not shard.is_file()]
-        if absent or not shards:
-            raise FileNotFoundError(
-                f"{present[0]} names parts that are not there "
-                f"({_some(absent) or 'none'}): download the model again"
-            )
-        return cls(path, shards)
-
-    @property
-    def is_mapped(self):
-        """Whether opening only maps the files, so that it costs no memory."""
-        return all(
-            s.suffix == ".safetensors" or zipfile.is_zipfile(s) for s in self.shards
-        )
-
-    def open(self):
-        """Every tensor by its name without prefixes, mapped into memory."""
-        tensors = {}
-        for shard in self.shards:
-            for name, tensor in _state_dict(_open(shard), shard).items():
-                tensors[PREFIX.sub("", name)] = tensor
-        return tensors
-
-    def settings(self):
-        """What config.json, or nanoGPT's model_args, say, in our names."""
-        folder = self.path if self.path.is_dir() else self.path.parent
-        given = {}
-        if (folder / "config.json").is_file():
-            given = _read_json(folder / "config.json")
-        elif self.shards[0].suffix == ".pt":
-            given = _open(self.shards[0]).get("model_args", {})
-        for name, allowed in FIXED_SETTINGS.items():
-            if given.get(name, allowed[0]) not in allowed:
-                raise ValueError(
-                    f"{self.path}: {name} is {given[name]!r}, but GPT-2 has "
-                    f"{allowed[0]!r}, and gpt2lib computes nothing else"
-                )
-        return {
-            ours: given[theirs]
-            for ours, names in SETTINGS.items()
-            for theirs in reversed(names)
-            if given.get(theirs) is not None
-        }
-
-
-def _read_json(path):
-    try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-        return contents | {}
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no JSON object ({error}): get it again") from error
-
-
-def _open(path):
-    """The contents of a weight file; tensors are mapped, not read, where possible."""
-    with open(path, "rb") as file:
-        start = file.read(64)
-    if start and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
-        raise ValueError(
-            f"{path} is a text file ({start[:24].decode()!r}...), not weights: perhaps "
-            "a pointer or an error page was saved instead; download it again"
-        )
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(_damaged(path, error)) from error
-    if start[:2] == b"PK" and not zipfile.is_zipfile(path):
-        raise ValueError(_damaged(path, "its end is missing"))
-    try:
-        return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=start[:2] == b"PK"
-        )
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" not in str(error):
-            raise ValueError(_damaged(path, error)) from error
-        raise ValueError(
-            f"{path} was refused: opening it would run code, which weights never need. "
-            "If you trust it, save its state_dict() alone and load that"
-        ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, AttributeError) as error:
-        raise ValueError(_damaged(path, error)) from error
-
-
-def _damaged(path, reason):
-    first_line = str(reason).split("\n")[0]
-    return f"{path} is cut off or damaged ({first_line}): download or copy it again"
-
-
-def _state_dict(contents, path):
-    """The named tensors in a file, without what a training script put around them."""
-    for key in ("model", "model_state_dict", "state_dict"):
-        if isinstance(contents, dict) and isinstance(contents.get(key), dict):
-            contents = contents[key]
-    if not isinstance(contents, dict) or not contents:
-        raise ValueError(f"{path} holds no named tensors, so it is no checkpoint")
-    strangers = [str(n) for n, t in contents.items() if not isinstance(t, torch.Tensor)]
-    if strangers:
-        raise ValueError(
-            f"{path} holds more than tensors ({_some(strangers)}) and no state_dict "
-            "under 'model', 'model_state_dict' or 'state_dict'"
-        )
-    return contents
 
 
 # ------------------------------------------------------------------------------- saving

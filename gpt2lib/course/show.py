@@ -66,14 +66,13 @@ def heatmap(patterns, labels=None, titles=(), columns=None, values=None):
         labels: what the rows are, and the columns too unless `columns` are given.
         titles: one for each matrix.
         values: whether to write the numbers; by default where there is room.
-
     """
     patterns = torch.as_tensor(patterns).detach().float().cpu()
     patterns = patterns[None] if patterns.ndim == 2 else patterns
     count, height, width = patterns.shape
-    values = height * width <= 64 if values is None else values
+    values = count * height * width <= 128 if values is None else values
     columns = labels if columns is None else columns
-    cell = 0.5 if values else 0.32
+    cell = 0.42 if values else 0.3
     size = (count * max(2.2, cell * width + 0.9) + 0.6, max(2.0, cell * height + 1.0))
     figure, axes = plt.subplots(1, count, figsize=size, layout="constrained")
     low = min(0.0, patterns.min().item())
@@ -146,8 +145,95 @@ def bars(groups, labels, xlabel="", title="", number="{:,.0f}"):
     axis.set_yticks([row + middle for row in range(len(labels))], labels)
     axis.invert_yaxis()
     axis.margins(x=0.18)
-    axis.set(xlabel=xlabel, title=title)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.set(xlabel=xlabel, title=title, xticks=[])
+    axis.spines[["top", "right", "bottom"]].set_visible(False)
     if len(groups) > 1:
         axis.legend(frameon=False)
     plt.show()
+
+
+def windows(tokens, inputs, title=""):
+    """Where each window of inputs stands in a text, and its last target after it.
+
+    Args:
+        tokens: the text of every position.
+        inputs: (windows, context_length) positions, from `sliding_windows`.
+    """
+    size = (0.9 + 0.75 * len(tokens), 0.9 + 0.42 * len(inputs))
+    _, axis = plt.subplots(figsize=size, layout="constrained")
+    for row, window in enumerate(torch.as_tensor(inputs).tolist()):
+        for place in window:
+            _cell(axis, place, row, tokens[place], PASTELS[0])
+        _cell(axis, window[-1] + 1, row, tokens[window[-1] + 1], PASTELS[1])
+    axis.set_xlim(-0.6, len(tokens) - 0.4)
+    axis.set_ylim(len(inputs) - 0.4, -0.6)
+    axis.set_xticks(range(len(tokens)), range(len(tokens)), fontsize=8)
+    axis.set_yticks(range(len(inputs)), [f"window {i}" for i in range(len(inputs))])
+    axis.set_title(title, fontsize=10)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    plt.show()
+
+
+def _cell(axis, x, y, text, colour):
+    box = plt.Rectangle((x - 0.46, y - 0.4), 0.92, 0.8, facecolor=colour)
+    axis.add_patch(box)
+    axis.text(x, y, text.replace(" ", "·"), ha="center", va="center", fontsize=8)
+
+
+def architecture(cfg):
+    """GPT-2 from ids (below) to logits (above), one block opened on the right."""
+    figure, axis = plt.subplots(figsize=(8.6, 6.4), layout="constrained")
+    axis.set(xlim=(0, 10), ylim=(0, 10))
+    axis.axis("off")
+    _stack(axis, 2.3, _model_boxes(cfg))
+    axis.add_patch(plt.Rectangle((5.6, 1.3), 4.2, 7.4, fill=False, color=GREY, ls="--"))
+    for y in (1.4, 8.6):  # from the one box to its inside
+        axis.plot((4.25, 5.6), (4.9 if y < 5 else 5.5, y), color=GREY, lw=0.8, ls="--")
+    _stack(axis, 7.9, _block_boxes(cfg), width=3.0)
+    for low, high in ((2.05, 4.6), (5.0, 7.7)):  # the shortcuts
+        axis.plot((7.9, 6.0, 6.0), (low, low, high), color=ORANGE, lw=1.6)
+        _arrow(axis, (6.0, high), (7.55, high), ORANGE)
+    figure.suptitle(f"GPT-2 with {cfg.n_params:,} parameters", fontsize=12)
+    plt.show()
+
+
+def _model_boxes(cfg):
+    C, V = f"{cfg.emb_dim:,}", f"{cfg.vocab_size:,}"
+    return (
+        (0.5, "token ids   (B, T)", "white"),
+        (2.0, f"tok_emb   {V} × {C}", PASTELS[0]),
+        (3.1, f"+ pos_emb   {cfg.context_length:,} × {C}", PASTELS[0]),
+        (5.2, f"{cfg.n_layers} × TransformerBlock   (B, T, {C})", PASTELS[1]),
+        (7.1, "final_norm", PASTELS[2]),
+        (8.2, "out_head, the same matrix as tok_emb", PASTELS[0]),
+        (9.5, f"logits   (B, T, {V})", "white"),
+    )
+
+
+def _block_boxes(cfg):
+    C = f"{cfg.emb_dim:,}"
+    return (
+        (1.7, "x", "white"),
+        (2.6, "norm1", PASTELS[2]),
+        (3.5, f"att   {cfg.n_heads} heads × {cfg.head_dim}", PASTELS[3]),
+        (4.6, "+", "white"),
+        (5.7, "norm2", PASTELS[2]),
+        (6.6, f"ff   {C} → {4 * cfg.emb_dim:,} → {C}", PASTELS[4]),
+        (7.7, "+", "white"),
+    )
+
+
+def _stack(axis, x, boxes, width=3.9):
+    """Boxes (height, text, colour) above one another, joined by arrows."""
+    for y, text, colour in boxes:
+        w = 0.5 if text in ("x", "+") else width
+        axis.add_patch(
+            plt.Rectangle((x - w / 2, y - 0.28), w, 0.56, facecolor=colour, ec=GREY)
+        )
+        axis.text(x, y, text, ha="center", va="center", fontsize=9)
+    for (low, *_), (high, *_) in zip(boxes, boxes[1:]):
+        _arrow(axis, (x, low + 0.28), (x, high - 0.28))
+
+
+def _arrow(axis, start, end, colour="black"):
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": colour})

@@ -1,0 +1,52 @@
+"""Runs the chapters and stores their outputs: refresh.py [NOTEBOOK ...]
+
+What is stored is only what a reader needs: no execution counts, times or paths.
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+CHAPTERS = Path(__file__).parent
+METADATA = {
+    "kernelspec": {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    },
+    "language_info": {"name": "python"},
+}
+
+
+def refresh(path):
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(
+        notebook, timeout=300, coalesce_streams=True, resources=resources
+    ).execute()
+    clean(notebook)
+    nbformat.write(notebook, path)
+
+
+def clean(notebook):
+    notebook.metadata = METADATA
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = {"tags": tags} if tags else {}
+        if cell.cell_type == "code":
+            cell.execution_count = None
+            for output in cell.outputs:
+                output.pop("execution_count", None)
+                if output.output_type == "execute_result":
+                    output.execution_count = None
+                output.get("metadata", {}).clear()
+
+
+if __name__ == "__main__":
+    given = [Path(argument) for argument in sys.argv[1:]]
+    for path in given or sorted(CHAPTERS.rglob("[0-9]*.ipynb")):
+        if ".ipynb_checkpoints" not in path.parts:
+            print(path.name)
+            refresh(path)

@@ -1,0 +1,221 @@
+"""Checkers reject plausible wrong answers; figures draw what they are given."""
+
+import math
+
+import matplotlib
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from torch.nn import functional as F
+
+from gpt2lib import GPT2_124M
+from gpt2lib.course import check, show
+
+matplotlib.use("Agg")
+
+
+def unattempted(*_):
+    raise NotImplementedError
+
+
+def first_pair(ids):
+    return ids[0], ids[1]
+
+
+def longest_token_first(word, merges):
+    tokens, made = [], sorted({a + b for a, b in merges}, key=len, reverse=True)
+    while word:
+        fits = [token for token in made if word.startswith(token)] or [word[:1]]
+        tokens.append(fits[0])
+        word = word[len(fits[0]) :]
+    return tokens
+
+
+def windows_without_the_last(ids, context_length, stride):
+    starts = range(0, len(ids) - context_length - 1, stride)
+    return [
+        (ids[s : s + context_length], ids[s + 1 : s + context_length + 1])
+        for s in starts
+    ]
+
+
+def windows_without_shift(ids, context_length, stride):
+    starts = range(0, len(ids) - context_length, stride)
+    return [(ids[s : s + context_length], ids[s : s + context_length]) for s in starts]
+
+
+def characters_per_token(tokenizer, text):
+    return len(text) / len(tokenizer.encode(text))
+
+
+def overflowing_softmax(scores):
+    return scores.exp() / scores.exp().sum(dim=-1, keepdim=True)
+
+
+def zero_scores(scores):
+    return scores.tril().softmax(dim=-1)
+
+
+def cut_off_only(scores):
+    return scores.softmax(dim=-1).tril()
+
+
+def mask_in_place(scores):
+    future = torch.ones_like(scores, dtype=torch.bool).triu(1)
+    return scores.masked_fill_(future, -torch.inf).softmax(dim=-1)
+
+
+def view_alone(x, n_heads):
+    B, T, C = x.shape
+    return x.view(B, n_heads, T, C // n_heads)
+
+
+def unscaled(query, keys, values):
+    return (keys @ query).softmax(dim=-1) @ values
+
+
+def unbiased_variance(x):
+    mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True)
+    return (x - mean) / torch.sqrt(variance + 1e-5)
+
+
+def eps_outside(x):
+    mean, std = x.mean(-1, keepdim=True), x.std(-1, keepdim=True, correction=0)
+    return (x - mean) / (std + 1e-5)
+
+
+def head_counted_twice(cfg):
+    return cfg.n_params + cfg.vocab_size * cfg.emb_dim
+
+
+def post_norm(block, x):
+    x = block.norm1(x + block.att(x))
+    return block.norm2(x + block.ff(x))
+
+
+def shortcut_after_norm(block, x):
+    x = block.norm1(x)
+    x = x + block.att(x)
+    x = block.norm2(x)
+    return x + block.ff(x)
+
+
+def keys_only(cfg, batch, positions, size):
+    return cfg.n_layers * batch * positions * cfg.emb_dim * size
+
+
+WRONG = [
+    (check.most_frequent_pair, first_pair),
+    (check.encode_word, longest_token_first),
+    (check.windows, windows_without_the_last),
+    (check.windows, windows_without_shift),
+    (check.bytes_per_token, characters_per_token),
+    (check.softmax, overflowing_softmax),
+    (check.causal_weights, zero_scores),
+    (check.causal_weights, cut_off_only),
+    (check.causal_weights, mask_in_place),
+    (check.split_heads, view_alone),
+    (check.attend_last, unscaled),
+    (check.layer_norm, unbiased_variance),
+    (check.layer_norm, eps_outside),
+    (check.count_parameters, head_counted_twice),
+    (check.block_forward, post_norm),
+    (check.block_forward, shortcut_after_norm),
+    (check.kv_cache_bytes, keys_only),
+]
+CHECKERS = {checker for checker, _ in WRONG}
+
+
+@pytest.mark.parametrize(("checker", "answer"), WRONG, ids=lambda f: f.__name__)
+def test_a_plausible_wrong_answer_is_rejected(checker, answer, capsys):
+    with pytest.raises(check.WrongAnswer, match="expected"):
+        checker(answer)
+    assert capsys.readouterr().out == ""
+
+
+def test_every_checker_is_fed_a_wrong_answer():
+    every = {f for f in vars(check).values() if hasattr(f, "__wrapped__")}
+    assert every == CHECKERS
+
+
+@pytest.mark.parametrize("checker", CHECKERS, ids=lambda f: f.__name__)
+def test_a_stub_is_not_attempted_yet(checker, capsys):
+    checker(unattempted)
+    assert capsys.readouterr().out == "not attempted yet\n"
+
+
+def test_a_right_answer_is_praised_and_nothing_else(capsys):
+    check.softmax(lambda scores: F.softmax(scores, dim=-1))
+    assert capsys.readouterr().out == "✓ right\n"
+
+
+def test_other_errors_reach_the_learner():
+    with pytest.raises(ZeroDivisionError):
+        check.softmax(lambda scores: 1 / 0)
+
+
+def test_a_wrong_type_is_explained():
+    with pytest.raises(check.WrongAnswer, match="a tensor was expected"):
+        check.softmax(lambda scores: scores.tolist())
+    with pytest.raises(check.WrongAnswer, match="has shape"):
+        check.softmax(lambda scores: scores[None])
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a call displays, figures and rich objects alike."""
+    displayed = []
+    monkeypatch.setattr(plt, "show", lambda: displayed.append(plt.gcf()))
+    monkeypatch.setattr(show, "display", displayed.append)
+    yield displayed
+    plt.close("all")
+
+
+def test_source_shows_the_code_and_its_file(shown):
+    show.source(math_free := show.pieces)
+    assert shown[0].data.startswith("`gpt2lib/course/show.py`\n```python\ndef pieces(")
+    assert math_free is show.pieces
+
+
+def test_tokens_are_escaped_and_counted(shown, tokenizer):
+    text = "<b>bold</b> é"
+    show.tokens(text, {"ours": tokenizer})
+    page = shown[0].data
+    assert "<b>bold" not in page and "&lt;" in page
+    assert f"<td>{len(tokenizer.encode(text))}</td>" in page
+
+
+def test_parts_of_characters_are_shown_as_bytes(tokenizer):
+    assert show.pieces("速", tokenizer) == ["e9", "80", "9f"]
+
+
+def test_heatmap_draws_every_matrix(shown):
+    patterns = torch.rand(3, 4, 5)
+    show.heatmap(patterns, list("abcd"), ["x", "y", "z"], columns=list("12345"))
+    images = [axis.images[0].get_array() for axis in shown[0].axes if axis.images]
+    assert len(images) == 3
+    assert all(torch.equal(torch.tensor(a.data), p) for a, p in zip(images, patterns))
+    assert [axis.get_title() for axis in shown[0].axes[:3]] == ["x", "y", "z"]
+
+
+def test_curves_draw_every_line(shown):
+    show.curves({"a": [1, 2], "b": ([3, 4], [5, 6])}, x=[7, 8], log_y=True)
+    lines = [line.get_xydata().tolist() for line in shown[0].axes[0].lines]
+    assert lines == [[[7, 1], [8, 2]], [[3, 5], [4, 6]]]
+
+
+def test_bars_have_the_lengths_given(shown):
+    show.bars({"a": [1, 2], "b": [3, 4]}, ["x", "y"])
+    assert [bar.get_width() for bar in shown[0].axes[0].patches] == [1, 2, 3, 4]
+
+
+def test_windows_show_inputs_and_the_last_target(shown):
+    show.windows(list("abcde"), torch.tensor([[0, 1], [2, 3]]))
+    assert [t.get_text() for t in shown[0].axes[0].texts] == list("abccde")
+
+
+def test_architecture_names_the_sizes(shown):
+    show.architecture(GPT2_124M)
+    texts = " ".join(text.get_text() for text in shown[0].axes[0].texts)
+    assert "12 × TransformerBlock" in texts and "50,257 × 768" in texts
+    assert math.isfinite(shown[0].get_figwidth())

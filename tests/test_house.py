@@ -1,0 +1,161 @@
+"""Rules of the house, read from the files: who imports whom, notebooks, lengths."""
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "gpt2lib"
+CHAPTERS = sorted(ROOT.glob("notebooks/[0-9]*.ipynb"))
+SOLUTIONS = sorted(ROOT.glob("notebooks/solutions/[0-9]*.ipynb"))
+
+# What each module may import of the others.
+LAYERS = {
+    "config": set(),
+    "files": set(),
+    "checkpoint": {"files"},
+    "attention": set(),
+    "data": set(),
+    "sampling": set(),
+    "tokenizer": {"files"},
+    "model": {"config", "attention"},
+    "generate": {"sampling"},
+    "weights": {"config", "model", "files", "checkpoint"},
+}
+ANYTHING = {"__init__", "__main__", "course.__init__", "course.show", "course.check"}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_modules(tree):
+    names = {
+        name.removeprefix("gpt2lib.").split(".")[0]
+        for name in imports(tree)
+        if name.startswith("gpt2lib.")
+    }
+    return names & {*LAYERS, "course"}
+
+
+@pytest.mark.parametrize(("name", "tree"), modules(), ids=lambda value: str(value)[:20])
+def test_a_module_imports_only_what_stands_below_it(name, tree):
+    if name not in ANYTHING:
+        assert own_modules(tree) <= LAYERS[name]
+    if not name.startswith("course"):
+        used = {import_.split(".")[0] for import_ in imports(tree)}
+        assert "course" not in own_modules(tree)
+        assert not used & {"matplotlib", "IPython"}
+
+
+def test_the_tokenizer_does_without_torch():
+    tree = dict(modules())["tokenizer"]
+    top_level = [
+        node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert not any("torch" in name for node in top_level for name in imports(node))
+
+
+def test_no_class_or_function_is_defined_twice():
+    names = Counter(
+        node.name
+        for name, tree in modules()
+        if name not in ("__main__", "course.check")
+        for node in tree.body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize(("name", "tree"), modules(), ids=lambda value: str(value)[:20])
+def test_functions_fit_on_a_screen(name, tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[1 if ast.get_docstring(node) else 0]
+            assert node.end_lineno - first.lineno < 36, f"{name}.{node.name}"
+
+
+def test_the_forward_path_stays_thin():
+    """From ids to the next id, docstrings included: what one reads in a sitting."""
+    path = ("config", "attention", "model", "sampling", "generate")
+    files = [PACKAGE / f"{name}.py" for name in path]
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 750
+
+
+# --------------------------------------------------------------- notebooks
+
+
+@pytest.fixture(params=CHAPTERS + SOLUTIONS, ids=lambda path: path.name)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def test_stored_notebooks_are_clean(notebook):
+    nbformat.validate(notebook)
+    text = nbformat.writes(notebook)
+    assert len(text.encode()) <= 400_000
+    assert not re.search(r"/(home|Users|root|work|tmp|opt)/|[A-Z]:\\\\", text)
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    for cell in notebook.cells:
+        assert set(cell.metadata) <= {"tags"}
+        if cell.cell_type == "code":
+            assert cell.execution_count is None
+            assert all(output.output_type != "error" for output in cell.outputs)
+
+
+def is_code(cell):
+    return cell.cell_type == "code"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_chapters_read_well(path):
+    cells = nbformat.read(path, as_version=4).cells
+    lengths = sorted(len(cell.source.splitlines()) for cell in cells if is_code(cell))
+    assert lengths[len(lengths) // 2] <= 6
+    assert lengths[int(0.95 * len(lengths))] <= 18 and lengths[-1] <= 30
+    kinds = "".join("c" if is_code(cell) else "m" for cell in cells)
+    assert "cccc" not in kinds
+    assert kinds.count("mc") >= 0.8 * kinds.count("c")
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_chapters_show_and_claim(path):
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell for cell in cells if is_code(cell)]
+    figures = sum(
+        "image/png" in output.get("data", {})
+        for cell in code
+        for output in cell.outputs
+    )
+    assert figures >= 4
+    ignored = [
+        cell for cell in code if "nbval-ignore-output" in cell.metadata.get("tags", [])
+    ]
+    assert len(ignored) <= 0.1 * len(code)
+    assert any("show.source(" in cell.source for cell in code)
+    assert sum("assert " in cell.source for cell in code) >= 8
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_every_exercise_has_a_solution(path):
+    def checked(path):
+        text = path.read_text(encoding="utf-8")
+        return re.findall(r"check\.(\w+)\(", text)
+
+    solution = path.parent / "solutions" / path.name
+    assert checked(path) == checked(solution) and len(checked(path)) >= 3

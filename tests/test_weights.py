@@ -1,0 +1,724 @@
+"""Every layout opens and agrees with transformers; every fault has its own error."""
+
+import dataclasses
+import json
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small import SMALL, lively
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Model
+
+from gpt2lib import (
+    GPT2_124M,
+    GPT2_355M,
+    GPT2_774M,
+    GPT2_1558M,
+    GPTModel,
+    OpenAICompatibleGPTModel,
+    files,
+    load_model,
+    load_openai_124m_gpt2,
+    load_openai_355m_gpt2,
+    load_tokenizer,
+    perform_non_cpu_backend_check,
+    save_model,
+)
+from gpt2lib.weights import plan_loading
+
+IDS = torch.randint(0, 90, (2, 20), generator=torch.Generator().manual_seed(3))
+
+
+def hugging_face(cfg, seed=0, amount=0.1):
+    """transformers' GPT-2 with random numbers in every parameter."""
+    config = GPT2Config(
+        vocab_size=cfg.vocab_size,
+        n_positions=cfg.context_length,
+        n_embd=cfg.emb_dim,
+        n_head=cfg.n_heads,
+        n_layer=cfg.n_layers,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    torch.manual_seed(seed)
+    return lively(GPT2LMHeadModel(config), amount=amount).eval()
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return hugging_face(SMALL)
+
+
+@pytest.fixture(scope="module")
+def expected(reference):
+    with torch.no_grad():
+        return reference(IDS).logits
+
+
+@pytest.fixture
+def folder(reference, tmp_path):
+    reference.save_pretrained(tmp_path / "hf")
+    return tmp_path / "hf"
+
+
+# ---------------------------------------- checkpoints as other programs write them
+# Written out by hand from the programs' own code, not with the library's tables.
+
+
+def as_nanogpt(weights, bias=True):
+    transposed = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
+    model = {k: v.T.contiguous() if k.endswith(transposed) else v for k, v in weights}
+    if not bias:
+        model = {k: v for k, v in model.items() if not k.endswith(".bias")}
+    arguments = {
+        "n_layer": SMALL.n_layers,
+        "n_head": SMALL.n_heads,
+        "n_embd": SMALL.emb_dim,
+        "block_size": SMALL.context_length,
+        "bias": bias,
+        "vocab_size": SMALL.vocab_size,
+        "dropout": 0.2,
+    }
+    optimizer = {"state": {0: {"exp_avg": torch.zeros(5)}}, "param_groups": [{"lr": 1}]}
+    return {
+        "model": model,
+        "optimizer": optimizer,
+        "model_args": arguments,
+        "iter_num": 7,
+        "best_val_loss": torch.tensor(3.2),
+        "config": {"dataset": "x"},
+    }
+
+
+def as_course(weights, names, separate):
+    """The course's module tree: names for q, k, v; attention out; mlp in and out."""
+    q_k_v, attention_out, mlp_in, mlp_out, mask = names
+    weights = {key.removeprefix("transformer."): value for key, value in weights}
+    out = {
+        "tok_emb.weight": weights["wte.weight"],
+        "pos_emb.weight": weights["wpe.weight"],
+        "final_norm.scale": weights["ln_f.weight"],
+        "final_norm.shift": weights["ln_f.bias"],
+        "out_head.weight": weights["wte.weight"].clone(),
+    }
+    for i in range(SMALL.n_layers):
+        theirs, ours = f"h.{i}.", f"trf_blocks.{i}."
+        for n in "12":
+            out[f"{ours}norm{n}.scale"] = weights[f"{theirs}ln_{n}.weight"]
+            out[f"{ours}norm{n}.shift"] = weights[f"{theirs}ln_{n}.bias"]
+        weight = weights[f"{theirs}attn.c_attn.weight"].T.contiguous()
+        bias = weights[f"{theirs}attn.c_attn.bias"]
+        thirds = zip(weight.chunk(3), bias.chunk(3)) if separate else [(weight, bias)]
+        for name, (w, b) in zip(q_k_v, thirds):
+            out[f"{ours}{name}.weight"] = w.clone()
+            out[f"{ours}{name}.bias"] = b.clone()
+        for name, key in (
+            (attention_out, "attn.c_proj"),
+            (mlp_in, "mlp.c_fc"),
+            (mlp_out, "mlp.c_proj"),
+        ):
+            out[f"{ours}{name}.weight"] = weights[
+                f"{theirs}{key}.weight"
+            ].T.contiguous()
+            out[f"{ours}{name}.bias"] = weights[f"{theirs}{key}.bias"]
+        out[ours + mask] = torch.ones(SMALL.context_length, SMALL.context_length).triu(
+            1
+        )
+    return out
+
+
+COMPAT = (("attn.c_attn",), "attn.c_proj", "mlp.c_fc", "mlp.c_proj", "attn.mask")
+COURSE = (
+    ("att.w_q", "att.w_k", "att.w_v"),
+    "att.out_proj",
+    "ff.layers.0",
+    "ff.layers.2",
+    "att.mask",
+)
+RASCHKA = (("att.W_query", "att.W_key", "att.W_value"), *COURSE[1:])
+
+
+def with_masks(weights):
+    masks = {}
+    for i in range(SMALL.n_layers):
+        masks[f"transformer.h.{i}.attn.bias"] = torch.ones(1, 1, 24, 24).tril()
+        masks[f"transformer.h.{i}.attn.masked_bias"] = torch.tensor(-1e4)
+    return dict(weights) | masks
+
+
+def without_prefix(weights):
+    """As the hub's file: GPT2Model's names, no head."""
+    return {
+        key.removeprefix("transformer."): value.contiguous()
+        for key, value in with_masks(weights).items()
+        if key != "lm_head.weight"
+    }
+
+
+def write_safetensors(weights, path):
+    weights = {key: value.contiguous() for key, value in weights.items()}
+    save_file(weights, path / "model.safetensors")
+
+
+def write_old_format(weights, path):
+    torch.save(
+        with_masks(weights),
+        path / "pytorch_model.bin",
+        _use_new_zipfile_serialization=False,
+    )
+
+
+def write_sharded_bin(weights, path):
+    shards = {"pytorch_model-1.bin": {}, "pytorch_model-2.bin": {}}
+    index = {}
+    for n, (key, value) in enumerate(weights):
+        shard = list(shards)[n % 2]
+        shards[shard][key] = value
+        index[key] = shard
+    for name, tensors in shards.items():
+        torch.save(tensors, path / name)
+    (path / "pytorch_model.bin.index.json").write_text(
+        json.dumps({"weight_map": index})
+    )
+
+
+def prefixed(prefix):
+    def write(weights, path):
+        torch.save({prefix + k: v for k, v in weights}, path / "pytorch_model.bin")
+
+    return write
+
+
+CHECKPOINTS = {
+    "hub file": lambda w, path: write_safetensors(without_prefix(w), path),
+    "old .bin": write_old_format,
+    ".bin": lambda w, path: torch.save(dict(w), path / "pytorch_model.bin"),
+    "sharded .bin": write_sharded_bin,
+    "compiled": prefixed("_orig_mod."),
+    "distributed": prefixed("module."),
+    "both": prefixed("module._orig_mod."),
+    "nanoGPT": lambda w, path: torch.save(as_nanogpt(w), path / "ckpt.pt"),
+    "compat": lambda w, path: torch.save(as_course(w, COMPAT, False), path / "m.pth"),
+    "course": lambda w, path: torch.save(as_course(w, COURSE, True), path / "m.pth"),
+    "raschka": lambda w, path: torch.save(as_course(w, RASCHKA, True), path / "m.pth"),
+    "training": lambda w, path: torch.save(
+        {
+            "model_state_dict": as_course(w, COURSE, True),
+            "optimizer_state_dict": {"state": {}, "param_groups": []},
+            "train_losses": [3.0, 2.5],
+        },
+        path / "m.pth",
+    ),
+}
+
+
+def model_path(folder):
+    files_in = sorted(folder.glob("*.pth"))
+    return files_in[0] if files_in else folder
+
+
+@pytest.mark.parametrize("fused_qkv", [True, False])
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_every_layout_gives_transformers_logits(
+    kind, fused_qkv, reference, expected, tmp_path
+):
+    CHECKPOINTS[kind](reference.state_dict().items(), tmp_path)
+    model = load_model(model_path(tmp_path), fused_qkv=fused_qkv)
+    assert torch.allclose(model(IDS), expected, atol=1e-4)
+    assert not model.training
+    assert model.cfg.fused_qkv is fused_qkv
+    assert isinstance(model, OpenAICompatibleGPTModel) is fused_qkv
+    assert model.out_head.weight is model.tok_emb.weight
+
+
+@pytest.mark.parametrize("fused_qkv", [True, False])
+def test_layouts_with_the_same_weights_give_the_same_bits(
+    reference, tmp_path, fused_qkv
+):
+    models = []
+    for kind, write in CHECKPOINTS.items():
+        path = tmp_path / kind
+        path.mkdir()
+        write(reference.state_dict().items(), path)
+        models.append(load_model(model_path(path), fused_qkv=fused_qkv))
+    first = models[0](IDS)
+    assert all(model(IDS).equal(first) for model in models[1:])
+
+
+@pytest.mark.parametrize("shard_size", ["5GB", "100KB"])
+def test_folders_that_transformers_saves_open(
+    reference, expected, tmp_path, shard_size
+):
+    reference.save_pretrained(tmp_path, max_shard_size=shard_size)
+    assert len(list(tmp_path.glob("*.safetensors"))) > (shard_size == "100KB")
+    model = load_model(tmp_path)
+    assert torch.allclose(model(IDS), expected, atol=1e-4)
+    assert model.cfg == dataclasses.replace(SMALL, drop_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        GPT2_124M,
+        dataclasses.replace(GPT2_355M, n_layers=3),
+        dataclasses.replace(GPT2_774M, n_layers=2),
+        dataclasses.replace(GPT2_1558M, n_layers=2),
+    ],
+    ids=["124M", "355M", "774M", "1558M"],
+)
+def test_the_published_architectures_agree_with_transformers(cfg, tmp_path):
+    reference = hugging_face(dataclasses.replace(cfg, vocab_size=5000), amount=0.03)
+    reference.save_pretrained(tmp_path)
+    model = load_model(tmp_path)
+    ids = torch.randint(0, 5000, (1, 64))
+    with torch.no_grad():
+        theirs, ours = reference(ids).logits, model(ids)
+    assert theirs.std() > 0.5, "logits too small to tell anything"
+    assert torch.allclose(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_a_bias_free_nanogpt_equals_one_with_zero_biases(reference, tmp_path):
+    zeroed = {
+        key: torch.zeros_like(value) if key.endswith(".bias") else value
+        for key, value in reference.state_dict().items()
+    }
+    theirs = hugging_face(SMALL)
+    theirs.load_state_dict(zeroed)
+    torch.save(
+        as_nanogpt(reference.state_dict().items(), bias=False), tmp_path / "a.pt"
+    )
+    model = load_model(tmp_path / "a.pt")
+    assert torch.allclose(model(IDS), theirs(IDS).logits, atol=1e-4)
+    assert model.cfg.qkv_bias is False and model.cfg.drop_rate == 0.2
+
+
+def test_a_padded_vocabulary_is_kept(tmp_path):
+    cfg = dataclasses.replace(SMALL, vocab_size=128)
+    weights = hugging_face(cfg).state_dict().items()
+    checkpoint = as_nanogpt(weights)
+    checkpoint["model_args"]["vocab_size"] = 128
+    torch.save(checkpoint, tmp_path / "ckpt.pt")
+    assert load_model(tmp_path).cfg.vocab_size == 128
+
+
+def test_an_untied_head_stays_untied(reference, tmp_path):
+    weights = dict(reference.state_dict())
+    weights["lm_head.weight"] = torch.randn(SMALL.vocab_size, SMALL.emb_dim)
+    torch.save(weights, tmp_path / "m.pth")
+    model = load_model(tmp_path / "m.pth")
+    assert model.cfg.tied_head is False
+    assert model.out_head.weight.equal(weights["lm_head.weight"])
+    save_model(model, tmp_path / "saved")
+    again = load_model(tmp_path / "saved")
+    assert again(IDS).equal(model(IDS))
+    theirs = GPT2LMHeadModel.from_pretrained(tmp_path / "saved").eval()
+    assert torch.allclose(theirs(IDS).logits, model(IDS), atol=1e-4)
+
+
+def test_a_model_saved_by_torch_opens_again(tmp_path):
+    for fused_qkv in (True, False):
+        model = lively(GPTModel(dataclasses.replace(SMALL, fused_qkv=fused_qkv))).eval()
+        torch.save(model.state_dict(), tmp_path / "mine.pth")
+        opened = load_model(tmp_path / "mine.pth", fused_qkv=fused_qkv)
+        assert opened(IDS).equal(model(IDS))
+
+
+def test_heads_come_from_the_config_else_from_the_width(folder, reference, expected):
+    (folder / "config.json").unlink()
+    assert load_model(folder).cfg.n_heads == 2  # 128 / 64
+    assert torch.allclose(load_model(folder)(IDS), expected, atol=1e-4)
+    (folder / "config.json").write_text('{"n_head": 4}')
+    assert load_model(folder).cfg.n_heads == 4
+
+
+def test_a_width_that_gives_no_number_of_heads_is_refused(tmp_path):
+    model = GPTModel(dataclasses.replace(SMALL, emb_dim=96))
+    torch.save(model.state_dict(), tmp_path / "m.pth")
+    with pytest.raises(ValueError, match="96 is no multiple of 64.*n_head"):
+        load_model(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision(folder, expected, precision):
+    model = load_model(folder, precision=precision)
+    assert {p.dtype for p in model.parameters()} == {getattr(torch, precision)}
+    logits = model(IDS).float()
+    assert torch.allclose(logits, expected, atol=0.1 * expected.abs().max().item())
+
+
+def test_an_unknown_precision_is_refused(folder):
+    with pytest.raises(ValueError, match=r"\['float32', 'bfloat16', 'float16'\]"):
+        load_model(folder, precision="float8")
+
+
+# ------------------------------------------------------------------------- the plan
+
+
+def test_a_plan_says_what_loading_does(reference, tmp_path):
+    CHECKPOINTS["hub file"](reference.state_dict().items(), tmp_path)
+    plan = plan_loading(tmp_path, fused_qkv=False)
+    told = dict(line.split(":", 1) for line in str(plan).splitlines())
+    told = {name: value.strip() for name, value in told.items()}
+    n = SMALL.n_layers
+    assert told["layout"] == "Hugging Face"
+    assert told["mapped"] == str(12 * n + 4)
+    assert told["transposed"] == str(4 * n)
+    assert told["split q, k, v"] == str(2 * n)
+    assert told["stacked q, k, v"] == "0"
+    assert told["head"] == "tied to tok_emb"
+    assert told["dropped"].startswith(f"{2 * n} (h.0.attn.bias")
+    assert told["parameters"] == f"{SMALL.n_params:,}"
+
+
+def test_a_plan_for_separate_weights_stacks(reference, tmp_path):
+    CHECKPOINTS["course"](reference.state_dict().items(), tmp_path)
+    plan = plan_loading(tmp_path / "m.pth")
+    assert sum(len(step.sources) == 3 for step in plan.steps) == 2 * SMALL.n_layers
+    assert plan.layout.title == "course model"
+    assert "out_head.weight" in plan.dropped
+
+
+# --------------------------------------------------------------------------- saving
+
+
+@pytest.mark.parametrize("fused_qkv", [True, False])
+@pytest.mark.parametrize("qkv_bias", [True, False])
+def test_transformers_opens_what_we_save(tmp_path, fused_qkv, qkv_bias, tokenizer):
+    cfg = dataclasses.replace(
+        SMALL, vocab_size=400, fused_qkv=fused_qkv, qkv_bias=qkv_bias
+    )
+    model = lively(GPTModel(cfg)).eval()
+    save_model(model, tmp_path, tokenizer)
+    theirs = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
+    assert torch.allclose(theirs(IDS).logits, model(IDS), atol=1e-4)
+    hidden = GPT2Model.from_pretrained(tmp_path).eval()(IDS).last_hidden_state
+    assert torch.allclose(hidden, model.hidden_states(IDS), atol=1e-4)
+    text = "The tide clock had stopped."
+    assert AutoTokenizer.from_pretrained(tmp_path).encode(text) == tokenizer.encode(
+        text
+    )
+    assert load_tokenizer(tmp_path).encode(text) == tokenizer.encode(text)
+    assert theirs.config.eos_token_id == tokenizer.eot_token
+
+
+@pytest.mark.parametrize("fused_qkv", [True, False])
+@pytest.mark.parametrize("qkv_bias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_save_and_load_are_bit_exact(tmp_path, fused_qkv, qkv_bias, dtype):
+    cfg = dataclasses.replace(SMALL, fused_qkv=fused_qkv, qkv_bias=qkv_bias)
+    model = lively(GPTModel(cfg)).to(dtype)
+    save_model(model, tmp_path)
+    precision = str(dtype).removeprefix("torch.")
+    loaded = load_model(tmp_path, fused_qkv=fused_qkv, precision=precision)
+    assert loaded.cfg == cfg
+    ours, theirs = model.state_dict(), loaded.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].equal(theirs[name]) for name in ours)
+
+
+def test_splitting_and_fusing_again_is_bit_exact(tmp_path):
+    model = lively(GPTModel(SMALL))
+    save_model(model, tmp_path / "fused")
+    save_model(load_model(tmp_path / "fused", fused_qkv=False), tmp_path / "split")
+    fused = load_file(tmp_path / "fused" / "model.safetensors")
+    split = load_file(tmp_path / "split" / "model.safetensors")
+    assert fused.keys() == split.keys()
+    assert all(fused[name].equal(split[name]) for name in fused)
+
+
+def test_saving_over_a_model_leaves_other_files_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for seed in (1, 2):
+        model = lively(GPTModel(SMALL), seed)
+        save_model(model, tmp_path)
+    assert load_model(tmp_path)(IDS).equal(model.eval()(IDS))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"notes.txt", "config.json", "model.safetensors"}
+    usual = (tmp_path / "notes.txt").stat().st_mode
+    assert (tmp_path / "model.safetensors").stat().st_mode == usual
+
+
+def test_a_tokenizer_that_cannot_be_saved_is_refused_before_anything(tmp_path):
+    with pytest.raises(ValueError, match="BPETokenizer is needed"):
+        save_model(GPTModel(SMALL), tmp_path / "new", tokenizer=object())
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
+    model = lively(GPTModel(SMALL)).eval()
+    save_model(model, tmp_path)
+    monkeypatch.setattr("gpt2lib.weights.save_file", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_model(lively(GPTModel(SMALL), seed=9), tmp_path)
+    assert load_model(tmp_path)(IDS).equal(model(IDS))
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    code = (
+        "import os, sys; from gpt2lib.files import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as part:\n"
+        "    part.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, path])
+    assert ended.returncode == -9
+    assert path.read_text() == "old"
+
+
+# --------------------------------------------------------------------------- memory
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts resident memory by /proc")
+@pytest.mark.parametrize("layout", ["Hugging Face", "compat"])
+def test_loading_holds_the_model_once(tmp_path, layout):
+    """A few large blocks; the peak of a fresh process against the model's own bytes."""
+    cfg = dataclasses.replace(GPT2_774M, n_layers=8, vocab_size=2000)
+    with torch.device("meta"):
+        shapes = GPTModel(cfg).state_dict()
+    weights = {name: torch.zeros(t.shape) for name, t in shapes.items()}
+    if layout == "compat":
+        path = tmp_path / "model.pth"
+        torch.save(weights, path)
+    else:
+        path = tmp_path
+        model = GPTModel.__new__(GPTModel)
+        with torch.device("meta"):
+            model.__init__(cfg)
+        model.load_state_dict(weights, assign=True)
+        model.tie_head()
+        save_model(model, path)
+    code = (
+        "import sys, gpt2lib\n"
+        "def peak():\n"
+        "    status = open('/proc/self/status').read()\n"
+        "    return int(status.split('VmHWM:')[1].split()[0])\n"
+        "before = peak()\n"
+        "model = gpt2lib.load_model(sys.argv[1])\n"
+        "size = sum(p.nbytes for p in model.parameters())\n"
+        "print((peak() - before) * 1024 / size)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    assert 0.9 < float(printed.stdout) <= 1.3
+
+
+# --------------------------------------------------------------------------- faults
+
+
+def test_one_error_lists_everything_that_does_not_fit(reference, tmp_path):
+    weights = dict(reference.state_dict())
+    del weights["transformer.h.1.ln_1.bias"]
+    del weights["transformer.h.2.attn.c_attn.bias"]
+    weights["transformer.h.0.stranger"] = torch.zeros(3)
+    weights["transformer.h.1.mlp.c_fc.bias"] = torch.zeros(5)
+    torch.save(weights, tmp_path / "m.pth")
+    with pytest.raises(ValueError) as error:
+        load_model(tmp_path / "m.pth")
+    message = str(error.value)
+    assert "missing: h.1.ln_1.bias, h.2.attn.c_attn.bias" in message
+    assert "unexpected: h.0.stranger" in message
+    assert "misshaped: h.1.mlp.c_fc.bias is (5,), must be (512,)" in message
+
+
+def test_every_missing_tensor_is_an_error(reference, tmp_path):
+    weights = without_prefix(reference.state_dict().items())
+    for name in [name for name in weights if "attn.bias" not in name]:
+        if name.endswith("masked_bias"):
+            continue
+        rest = {key: value for key, value in weights.items() if key != name}
+        write_safetensors(rest, tmp_path)
+        with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+            load_model(tmp_path)
+
+
+def test_a_qkv_bias_that_the_config_denies_is_an_error(folder):
+    config = json.loads((folder / "config.json").read_text()) | {"qkv_bias": False}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="unexpected: h.0.attn.c_attn.bias"):
+        load_model(folder)
+
+
+class Malicious:
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("how", ["torch", "old torch", "plain pickle"])
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path, how):
+    path, trace = tmp_path / "m.pth", tmp_path / "it-ran"
+    contents = {"tok_emb.weight": torch.zeros(2, 2), "x": Malicious(trace)}
+    if how == "plain pickle":
+        path.write_bytes(pickle.dumps({"x": Malicious(trace)}, protocol=2))
+    else:
+        torch.save(contents, path, _use_new_zipfile_serialization=how == "torch")
+    with pytest.raises(ValueError, match="refused: opening it would run code"):
+        load_model(path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("kind", ["hub file", "old .bin", ".bin", "nanoGPT", "compat"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.999])
+def test_a_truncated_file_says_so(reference, tmp_path, kind, share):
+    CHECKPOINTS[kind](reference.state_dict().items(), tmp_path)
+    path = next(p for p in tmp_path.iterdir() if p.suffix != ".json")
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(ValueError, match="cut off or damaged.*again"):
+        load_model(model_path(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors", "bin"])
+def test_an_empty_file_says_so(tmp_path, suffix):
+    path = tmp_path / f"m.{suffix}"
+    path.touch()
+    with pytest.raises(ValueError, match="cut off or damaged"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors", "bin"])
+def test_a_text_file_says_so(tmp_path, suffix):
+    path = tmp_path / f"m.{suffix}"
+    path.write_text("version 1\noid sha256:4d7a\nsize 548105171\n" * 9)
+    with pytest.raises(ValueError, match="is a text file.*not weights"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ([1, 2], "no named tensors"),
+        ({}, "no named tensors"),
+        ({"a": 1, "b": torch.zeros(1)}, r"more than tensors \(a\)"),
+        ({"conv1.weight": torch.zeros(3)}, "none of a GPT-2 .*conv1.weight"),
+    ],
+)
+def test_other_contents_say_so(tmp_path, contents, message):
+    torch.save(contents, tmp_path / "m.pth")
+    with pytest.raises(ValueError, match=message):
+        load_model(tmp_path / "m.pth")
+
+
+def test_a_folder_without_weights_says_what_is_there(tmp_path):
+    (tmp_path / "readme.md").touch()
+    with pytest.raises(FileNotFoundError, match="no weights.*only readme.md"):
+        load_model(tmp_path)
+
+
+def test_a_missing_shard_is_named(reference, tmp_path):
+    reference.save_pretrained(tmp_path, max_shard_size="100KB")
+    lost = sorted(tmp_path.glob("*.safetensors"))[1]
+    lost.unlink()
+    with pytest.raises(FileNotFoundError, match=lost.name):
+        load_model(tmp_path)
+
+
+def test_an_unknown_name_lists_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BIN", tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(FileNotFoundError, match="(?s)nonsense.*There: mine.*gpt2-xl"):
+        load_model("nonsense")
+
+
+def test_names_are_found_in_bin(folder, expected, monkeypatch):
+    monkeypatch.setattr(files, "BIN", folder.parent)
+    assert torch.allclose(load_model("hf")(IDS), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("n_embd", 64, "emb_dim: 64 in the config, 128 in the tensors"),
+        ("n_layer", 12, "n_layers: 12 in the config, 3 in the tensors"),
+        ("vocab_size", 50257, "vocab_size: 50257 in the config, 97 in the tensors"),
+        ("n_positions", 1024, "context_length: 1024 in the config, 24"),
+        ("n_head", 5, "emb_dim must be divisible by n_heads.*128 / 5"),
+        ("activation_function", "relu", "activation_function is 'relu'.*gelu_new"),
+        ("layer_norm_epsilon", 1e-6, "layer_norm_epsilon is 1e-06"),
+        ("scale_attn_by_inverse_layer_idx", True, "scale_attn_by_inverse_layer_idx"),
+    ],
+)
+def test_a_config_that_contradicts_is_an_error(folder, key, value, message):
+    config = json.loads((folder / "config.json").read_text()) | {key: value}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", ""])
+def test_a_broken_config_is_an_error(folder, text):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="config.json is no JSON object"):
+        load_model(folder)
+
+
+def test_nan_weights_are_warned_about(reference, tmp_path):
+    weights = {key: value.clone() for key, value in reference.state_dict().items()}
+    weights["transformer.h.1.mlp.c_fc.weight"][3, 4] = torch.nan
+    torch.save(weights, tmp_path / "m.pth")
+    with pytest.warns(UserWarning, match=r"NaN in 1 tensors.*1\.ff\.layers\.0\.weight"):
+        load_model(tmp_path / "m.pth")
+
+
+def test_sound_weights_are_not_warned_about(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_model(folder)
+
+
+# -------------------------------------------------------------- OpenAI's, by name
+
+
+@pytest.fixture
+def bin_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BIN", tmp_path)
+    return tmp_path
+
+
+def test_openai_models_prefer_the_seeds_file(bin_folder, reference, expected):
+    reference.save_pretrained(bin_folder / "gpt2-medium")
+    model = load_openai_355m_gpt2()
+    assert torch.allclose(model.eval()(IDS), expected, atol=1e-4)
+    other = hugging_face(SMALL, seed=5).state_dict()
+    other["transformer.wte.weight"] *= 2
+    checkpoint = as_course(other.items(), COMPAT, False)
+    torch.save(checkpoint, bin_folder / "gpt2_355m_compat_openai.pth")
+    assert not torch.allclose(load_openai_355m_gpt2().eval()(IDS), expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("eval_mode", [True, False])
+def test_openai_models_train_unless_eval_mode(bin_folder, reference, eval_mode):
+    reference.save_pretrained(bin_folder / "gpt2")
+    model = load_openai_124m_gpt2(device="cpu", eval_mode=eval_mode)
+    assert isinstance(model, OpenAICompatibleGPTModel)
+    assert model.training is not eval_mode
+
+
+@pytest.mark.parametrize(
+    ("load", "name"),
+    [(load_openai_124m_gpt2, "gpt2"), (load_openai_355m_gpt2, "gpt2-medium")],
+)
+def test_openai_models_say_which_command_fetches_them(bin_folder, load, name):
+    with pytest.raises(FileNotFoundError, match=f"gpt2lib download {name}'"):
+        load()
+
+
+def test_device_check(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert perform_non_cpu_backend_check() == "cpu"
+    with pytest.raises(RuntimeError, match="no CUDA or MPS"):
+        perform_non_cpu_backend_check(raise_on_non_availability=True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert perform_non_cpu_backend_check() == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert perform_non_cpu_backend_check(raise_on_non_availability=True) == "cuda"
