@@ -12,6 +12,7 @@
 | sampling   | logits -> next id                                                       |
 | generate   | ids -> more ids, with a KV cache                                        |
 | weights    | checkpoint <-> model, in every known layout                             |
+| checkpoint | weight files on disk -> named tensors                                   |
 | files      | where bin/ and data/ are, whole files, downloads                        |
 | course     | the classroom: figures and exercise checkers                            |
 """

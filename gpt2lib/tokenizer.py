@@ -176,7 +176,8 @@ def split_at(text, special_tokens):
     """The special tokens in a text and what stands between them, in order."""
     if not special_tokens:
         return [text]
-    return re.split("(" + "|".join(map(re.escape, special_tokens)) + ")", text)
+    longest_first = sorted(special_tokens, reverse=True)
+    return re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
 
 
 class BPETokenizer:
@@ -297,31 +298,26 @@ class BPETokenizer:
         data = piece.encode()
         if data in self.vocab:  # merging its bytes ends here too
             return (self.vocab[data],)
-        ids = [self._byte_ids[byte] for byte in data]
-        end = len(ids)
-        before, after = list(range(-1, end)), list(range(1, end + 1))
+        ids = [self._byte_ids[byte] for byte in data] + [None]  # beyond both ends
+        before, after = list(range(-1, len(data))), list(range(1, len(data) + 1))
         rank_of = self._rank.get
-        heap = [
-            (rank, i)
-            for i, pair in enumerate(zip(ids, ids[1:]))
-            if (rank := rank_of(pair)) is not None
-        ]
+        heap = []
+        for i, pair in enumerate(zip(ids, ids[1:])):
+            if pair in self._rank:
+                heap.append((self._rank[pair], i))
         heapq.heapify(heap)
         while heap:
             rank, i = heapq.heappop(heap)
             j = after[i]
-            if j == end or rank_of((ids[i], ids[j])) != rank:
+            if rank_of((ids[i], ids[j])) != rank:
                 continue  # one of the two has been merged since
             ids[i], ids[j] = self._merged[rank], None
             after[i] = after[j]
             before[after[i]] = i
-            for a, b in ((before[i], i), (i, after[i])):
-                if (
-                    a >= 0
-                    and b < end
-                    and (rank := rank_of((ids[a], ids[b]))) is not None
-                ):
-                    heapq.heappush(heap, (rank, a))
+            for left, right in ((before[i], i), (i, after[i])):
+                rank = rank_of((ids[left], ids[right]))
+                if rank is not None:
+                    heapq.heappush(heap, (rank, left))
         return tuple(id for id in ids if id is not None)
 
     def decode_single_token_bytes(self, id):
@@ -366,41 +362,40 @@ class BPETokenizer:
             ValueError: a file is not what its name says, or they do not fit together.
         """
         folder = Path(folder)
-        missing = [
-            f for f in ("vocab.json", "merges.txt") if not (folder / f).is_file()
-        ]
+        names = ("vocab.json", "merges.txt")
+        missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(
                 f"{folder} has no {' and no '.join(missing)}: a tokenizer is both "
                 "files, copy them there or download the model again"
             )
-        byte_of = {character: byte for byte, character in byte_alphabet().items()}
-
-        def to_bytes(token):
-            return bytes(byte_of[character] for character in token)
-
+        vocab, merges = ((folder / n).read_text(encoding="utf-8") for n in names)
         try:
-            ids = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-            lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
-            pairs = [
-                line.split(" ") for line in lines if line and line[:8] != "#version"
-            ]
-            merges = [(to_bytes(left), to_bytes(right)) for left, right in pairs]
-            made = {bytes([byte]) for byte in range(256)}
-            made |= {left + right for left, right in merges}
-            specials, vocab = {}, {}
-            for token, id in ids.items():
-                is_text = byte_of.keys() >= set(token) and to_bytes(token) in made
-                if is_text:
-                    vocab[to_bytes(token)] = id
-                else:
-                    specials[token] = id
-            return cls(vocab, merges, specials)
+            return cls(*_parse(json.loads(vocab), merges))
         except (ValueError, KeyError, AttributeError) as error:
             raise ValueError(
                 f"vocab.json and merges.txt in {folder} are not a byte-level BPE "
                 f"tokenizer ({type(error).__name__}: {error}): download them again"
             ) from error
+
+
+def _parse(ids, merges):
+    """Vocab, merges and special tokens, out of the byte alphabet."""
+    byte_of = {character: byte for byte, character in byte_alphabet().items()}
+
+    def to_bytes(token):
+        return bytes(byte_of[character] for character in token)
+
+    lines = [line for line in merges.split("\n") if line and line[:8] != "#version"]
+    pairs = [(to_bytes(a), to_bytes(b)) for a, b in (line.split(" ") for line in lines)]
+    made = {bytes([byte]) for byte in range(256)} | {a + b for a, b in pairs}
+    vocab, specials = {}, {}
+    for token, id in ids.items():
+        if byte_of.keys() >= set(token) and to_bytes(token) in made:
+            vocab[to_bytes(token)] = id
+        else:
+            specials[token] = id
+    return vocab, pairs, specials
 
 
 class _PieceCache(dict):

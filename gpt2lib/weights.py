@@ -413,24 +413,7 @@ def save_model(model, folder, tokenizer=None):
             f"a BPETokenizer is needed to save it with the model, got {tokenizer!r}: "
             "load_tokenizer reads one from a folder with vocab.json and merges.txt"
         )
-    weights = model.state_dict()
-    if model.cfg.tied_head:
-        del weights["out_head.weight"]
-    tensors = {}
-    for step in _regroup(list(weights), fused_qkv=True):
-        tensor = torch.cat([weights[source] for source in step.sources])
-        name = HUGGING_FACE.name(step.targets[0])
-        tensors[name] = (
-            tensor.T if _is_matrix(step.targets[0]) else tensor
-        ).contiguous()
-    if not model.cfg.qkv_bias:  # Hugging Face's GPT-2 always has one
-        for i in range(model.cfg.n_layers):
-            zeros = torch.zeros(3 * model.cfg.emb_dim, dtype=model.tok_emb.weight.dtype)
-            tensors[f"h.{i}.attn.c_attn.bias"] = zeros
-    prefixed = {
-        name if name.startswith("lm_head") else f"transformer.{name}": tensor
-        for name, tensor in tensors.items()
-    }
+    tensors = _hugging_face_tensors(model)
     config = json.dumps(_hugging_face_config(model, tokenizer), indent=2) + "\n"
     folder = Path(folder)
     with ExitStack() as both:
@@ -438,10 +421,31 @@ def save_model(model, folder, tokenizer=None):
             files.atomic_write(folder / "model.safetensors")
         )
         config_file = both.enter_context(files.atomic_write(folder / "config.json"))
-        save_file(prefixed, weights_file, metadata={"format": "pt"})
+        save_file(tensors, weights_file, metadata={"format": "pt"})
         config_file.write_text(config, encoding="utf-8")
     if tokenizer is not None:
         tokenizer.save(folder)
+
+
+def _hugging_face_tensors(model):
+    """The model's weights under GPT2LMHeadModel's names, in its layout."""
+    cfg, weights = model.cfg, model.state_dict()
+    if cfg.tied_head:
+        del weights["out_head.weight"]
+    tensors = {}
+    for step in _regroup(list(weights), fused_qkv=True):
+        tensor = torch.cat([weights[source] for source in step.sources])
+        if _is_matrix(step.targets[0]):
+            tensor = tensor.T
+        tensors[HUGGING_FACE.name(step.targets[0])] = tensor.contiguous()
+    if not cfg.qkv_bias:  # Hugging Face's GPT-2 always has one
+        zeros = weights["final_norm.shift"].new_zeros(3 * cfg.emb_dim)
+        for i in range(cfg.n_layers):
+            tensors[f"h.{i}.attn.c_attn.bias"] = zeros.clone()
+    return {
+        name if name == "lm_head.weight" else f"transformer.{name}": tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _hugging_face_config(model, tokenizer):

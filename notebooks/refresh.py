@@ -1,13 +1,19 @@
 """Runs the chapters and stores their outputs: refresh.py [NOTEBOOK ...]
 
-What is stored is only what a reader needs: no execution counts, times or paths.
+What is stored is only what a reader needs: no execution counts, times or paths. The
+README's drawing of GPT-2 is drawn again too.
 """
 
 import sys
 from pathlib import Path
 
+import matplotlib
 import nbformat
+from matplotlib import pyplot as plt
 from nbclient import NotebookClient
+
+from gpt2lib import GPT2_124M
+from gpt2lib.course import show
 
 CHAPTERS = Path(__file__).parent
 METADATA = {
@@ -38,10 +44,15 @@ def clean(notebook):
         if cell.cell_type == "code":
             cell.execution_count = None
             for output in cell.outputs:
-                output.pop("execution_count", None)
                 if output.output_type == "execute_result":
                     output.execution_count = None
                 output.get("metadata", {}).clear()
+
+
+def draw_architecture():
+    matplotlib.use("Agg")
+    show.architecture(GPT2_124M)
+    plt.savefig(CHAPTERS / "images" / "architecture.png", dpi=110)
 
 
 if __name__ == "__main__":
@@ -50,3 +61,4 @@ if __name__ == "__main__":
         if ".ipynb_checkpoints" not in path.parts:
             print(path.name)
             refresh(path)
+    draw_architecture()
