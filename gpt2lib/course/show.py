@@ -110,6 +110,7 @@ def curves(lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=Fal
     Args:
         lines: name -> y values, or name -> (x values, y values).
         x: the x values of all lines that bring none; 0, 1, 2, ... if None.
+        log_x: a logarithmic axis, with a tick at every x.
     """
     _, axis = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
     for colour, (name, line) in zip(COLOURS, lines.items()):
@@ -118,6 +119,8 @@ def curves(lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=Fal
         axis.plot(xs, ys, label=name, color=colour, marker=marker, markersize=3)
     if log_x:
         axis.set_xscale("log")
+        axis.set_xticks(x, x)
+        axis.minorticks_off()
     if log_y:
         axis.set_yscale("log")
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
