@@ -208,6 +208,11 @@ class KVCache:
             B, H, _, D = keys.shape
             self.keys = keys.new_empty(B, H, self.capacity, D)
             self.values = torch.empty_like(self.keys)
+        if len(keys) != len(self.keys):
+            raise ValueError(
+                f"the cache holds {len(self.keys)} rows, but {len(keys)} came: use new "
+                "caches for another batch"
+            )
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values
         self.length = end

@@ -45,8 +45,9 @@ class Checkpoint:
             )
         if present[0].suffix != ".json":
             return cls(path, (present[0],))
-        index = _read_json(present[0]).get("weight_map", {})
-        shards = tuple(path / name for name in sorted(set(index.values())))
+        index = _read_json(present[0]).get("weight_map")
+        names = set(map(str, index.values())) if isinstance(index, dict) else ()
+        shards = tuple(path / name for name in sorted(names))
         absent = [shard.name for shard in shards if not shard.is_file()]
         if absent or not shards:
             raise FileNotFoundError(
@@ -75,9 +76,11 @@ class Checkpoint:
         folder = self.path if self.path.is_dir() else self.path.parent
         if (folder / "config.json").is_file():
             return _read_json(folder / "config.json")
-        if self.shards[0].suffix == ".pt":
-            return _open(self.shards[0]).get("model_args", {})
-        return {}
+        if len(self.shards) > 1 or self.shards[0].suffix == ".safetensors":
+            return {}
+        contents = _open(self.shards[0])
+        arguments = contents.get("model_args") if isinstance(contents, dict) else None
+        return arguments if isinstance(arguments, dict) else {}
 
 
 def _read_json(path):
@@ -102,21 +105,23 @@ def _open(path):
             return load_file(path)
         except SafetensorError as error:
             raise ValueError(_damaged(path, error)) from error
-    if start[:2] == b"PK" and not zipfile.is_zipfile(path):
+    is_zip = start[:2] == b"PK"
+    if is_zip and not zipfile.is_zipfile(path):
         raise ValueError(_damaged(path, "its end is missing"))
+    if not is_zip and start[:1] != b"\x80":  # how every binary pickle begins
+        raise ValueError(_damaged(path, "not a file that torch.save wrote"))
     try:
-        return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=start[:2] == b"PK"
-        )
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
-        if "GLOBAL" not in str(error):
-            raise ValueError(_damaged(path, error)) from error
+        if "truncated" in str(error):
+            raise ValueError(_damaged(path, "its end is missing")) from error
         raise ValueError(
-            f"{path} was refused: opening it would run code, which weights never need. "
-            "If you trust it, save its state_dict() alone and load that"
+            f"{path} was refused: opening it would run code or build Python objects, "
+            "which weights never need. If you trust it, save its state_dict() alone "
+            "and load that"
         ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, AttributeError) as error:
-        raise ValueError(_damaged(path, error)) from error
+    except Exception as error:  # whatever a damaged file makes the parsers stumble over
+        raise ValueError(_damaged(path, type(error).__name__)) from error
 
 
 def _damaged(path, reason):
@@ -131,13 +136,17 @@ def _state_dict(contents, path):
             contents = contents[key]
     if not isinstance(contents, dict) or not contents:
         raise ValueError(f"{path} holds no named tensors, so it is no checkpoint")
-    strangers = [str(n) for n, t in contents.items() if not isinstance(t, torch.Tensor)]
+    strangers = [str(n) for n, t in contents.items() if not _is_weight(n, t)]
     if strangers:
         raise ValueError(
             f"{path} holds more than tensors ({some(strangers)}) and no state_dict "
             "under 'model', 'model_state_dict' or 'state_dict'"
         )
     return contents
+
+
+def _is_weight(name, tensor):
+    return isinstance(name, str) and getattr(tensor, "layout", None) == torch.strided
 
 
 def some(names, limit=3):

@@ -140,7 +140,7 @@ def download(name, to=None):
     source = SOURCES[name]
     folder = Path(to) if to is not None else source.target
     record = folder / f".{name}.download.json"
-    if _is_complete(folder, record):
+    if _is_complete(source, folder, record):
         return folder
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise FileNotFoundError(
@@ -153,13 +153,17 @@ def download(name, to=None):
     return folder
 
 
-def _is_complete(folder, record):
-    """Whether every file of a finished download is still there, with its size."""
+def _is_complete(source, folder, record):
+    """Whether all files are there, with their sizes if a download recorded them."""
     try:
-        sizes = json.loads(record.read_text(encoding="utf-8"))
-        return all((folder / f).stat().st_size == n for f, n in sizes.items())
-    except (OSError, ValueError):
+        sizes = dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        sizes = dict.fromkeys(source.files)
+    try:
+        found = {file: (folder / file).stat().st_size for file in sizes}
+    except OSError:
         return False
+    return bool(found) and all(n and sizes[f] in (n, None) for f, n in found.items())
 
 
 def _fetch(name, source, folder):

@@ -29,7 +29,8 @@ def generate(
 
     Args:
         idx: prompts, on any device; they are moved to the model's.
-        context_size: most recent tokens the model sees; the model's limit if None.
+        context_size: most recent tokens the model sees; the model's limit if None, and
+            never more than that.
         temperature: 0 is greedy; below 1 sharper, above 1 flatter.
         top_k: choose among the k likeliest ids.
         top_p: choose among the likeliest ids that together reach this probability.
@@ -77,12 +78,9 @@ def stream(
     Shapes: idx (B, T) -> yields (B,)
     """
     limit = model.cfg.context_length
-    context_size = limit if context_size is None else context_size
-    if not 1 <= context_size <= limit:
-        raise ValueError(
-            f"context_size must be from 1 to the model's {limit} positions, "
-            f"got {context_size}"
-        )
+    context_size = limit if context_size is None else min(context_size, limit)
+    if context_size < 1:
+        raise ValueError(f"context_size must be at least 1, got {context_size}")
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
     vocab_size = model.cfg.vocab_size

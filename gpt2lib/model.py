@@ -169,9 +169,8 @@ class GPTModel(nn.Module):
         self.check_ids(ids, start)
         positions = torch.arange(start, start + ids.shape[1], device=ids.device)
         x = self.drop_emb(self.tok_emb(ids) + self.pos_emb(positions))
-        for block, cache in zip(
-            self.trf_blocks, caches or [None] * len(self.trf_blocks)
-        ):
+        caches = caches or [None] * len(self.trf_blocks)
+        for block, cache in zip(self.trf_blocks, caches, strict=True):
             x = block(x, cache)
         return self.final_norm(x)
 
@@ -186,10 +185,15 @@ class GPTModel(nn.Module):
                 f"token ids must be int64 or int32, got {ids.dtype}: "
                 "pass what tokenizer.encode returns, as a tensor"
             )
-        if ids.ndim != 2 or ids.numel() == 0:
+        if ids.ndim != 2:
             raise ValueError(
-                f"ids must have shape (batch, positions), both at least 1, "
-                f"got {tuple(ids.shape)}: add the batch with ids.unsqueeze(0)"
+                f"ids must have shape (batch, positions), got {tuple(ids.shape)}: "
+                "a single text gets its batch with ids.unsqueeze(0)"
+            )
+        if ids.numel() == 0:
+            raise ValueError(
+                f"there are no ids, shape {tuple(ids.shape)}: give at least one token, "
+                "<|endoftext|> if there is no text"
             )
         check_positions(start + ids.shape[1], self.cfg.context_length)
         if torch.compiler.is_compiling():  # a look at the values would break the graph

@@ -15,7 +15,9 @@ def sample(logits, temperature=0.0, top_k=None, top_p=None, generator=None):
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    logits = logits.float() / temperature
+    logits = logits.float()
+    logits = logits - logits.amax(dim=-1, keepdim=True)  # so that nothing overflows
+    logits = logits / max(temperature, 1e-20)
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
@@ -31,10 +33,18 @@ def draw(probabilities, generator=None):
     ids on every device, which `torch.multinomial` does not.
 
     Shapes: (B, V) -> (B,) int64
+
+    Raises:
+        ValueError: probabilities that are not numbers.
     """
     device = generator.device if generator is not None else probabilities.device
     point = 1 - torch.rand(len(probabilities), 1, generator=generator, device=device)
     ends = probabilities.cumsum(dim=-1)
+    if not ends[:, -1].isfinite().all():
+        raise ValueError(
+            "the logits have NaN or infinity in them, so nothing can be drawn: the "
+            "model's weights are damaged, or its training had failed"
+        )
     point = point.to(ends.device) * ends[:, -1:]  # in (0, total]: never on a gap
     return torch.searchsorted(ends, point).squeeze(-1)
 
@@ -61,7 +71,8 @@ def keep_top_p(logits, p):
     values, ids = logits.sort(dim=-1, descending=True)
     probabilities = values.softmax(dim=-1)
     reached_before = probabilities.cumsum(dim=-1) - probabilities
-    values = values.masked_fill(reached_before >= p, -torch.inf)
+    surplus = (reached_before >= p) & (reached_before > 0)  # the first always stays
+    values = values.masked_fill(surplus, -torch.inf)
     return torch.empty_like(logits).scatter(-1, ids, values)
 
 

@@ -22,6 +22,7 @@ from gpt2lib import files
 
 ENDOFTEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
+TOKENIZER_FILES = ("vocab.json", "merges.txt")
 
 # Where GPT-2 may cut before merging: contractions, words with the space before them,
 # numbers, punctuation, white space. No token ever crosses such a cut.
@@ -45,7 +46,8 @@ class SimpleTokenizer:
     @classmethod
     def train(cls, text):
         """Every word of `text`, sorted, then the two special tokens."""
-        words = sorted(set(cls.split(text))) + [ENDOFTEXT, UNKNOWN]
+        words = sorted(set(cls.split(text)) - {ENDOFTEXT, UNKNOWN})
+        words += [ENDOFTEXT, UNKNOWN]
         return cls({word: id for id, word in enumerate(words)})
 
     @staticmethod
@@ -241,8 +243,8 @@ class BPETokenizer:
 
     @property
     def eot_token(self):
-        """The id of <|endoftext|>."""
-        return self.special_tokens[ENDOFTEXT]
+        """The id of <|endoftext|>, None in a vocabulary without it."""
+        return self.special_tokens.get(ENDOFTEXT)
 
     def encode(self, text, *, allowed_special=frozenset(), disallowed_special="all"):
         """Text -> ids. Special tokens count as such only where the caller says so.
@@ -335,6 +337,7 @@ class BPETokenizer:
         Raises:
             ValueError: an id without a token.
         """
+        ids = ids.tolist() if hasattr(ids, "tolist") else ids
         data = b"".join(map(self.decode_single_token_bytes, ids))
         return data.decode("utf-8", errors="replace")
 
@@ -362,17 +365,18 @@ class BPETokenizer:
             ValueError: a file is not what its name says, or they do not fit together.
         """
         folder = Path(folder)
-        names = ("vocab.json", "merges.txt")
-        missing = [name for name in names if not (folder / name).is_file()]
+        missing = [name for name in TOKENIZER_FILES if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(
                 f"{folder} has no {' and no '.join(missing)}: a tokenizer is both "
                 "files, copy them there or download the model again"
             )
-        vocab, merges = ((folder / n).read_text(encoding="utf-8") for n in names)
         try:
+            vocab, merges = (
+                (folder / name).read_text(encoding="utf-8") for name in TOKENIZER_FILES
+            )
             return cls(*_parse(json.loads(vocab), merges))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"vocab.json and merges.txt in {folder} are not a byte-level BPE "
                 f"tokenizer ({type(error).__name__}: {error}): download them again"
@@ -393,6 +397,8 @@ def _parse(ids, merges):
     for token, id in ids.items():
         if byte_of.keys() >= set(token) and to_bytes(token) in made:
             vocab[to_bytes(token)] = id
+        elif "Ġ" in token:  # a space, which no special token is written with
+            raise ValueError(f"no merge makes {token!r}: merges.txt is cut off")
         else:
             specials[token] = id
     return vocab, pairs, specials
@@ -439,15 +445,18 @@ def get_gpt2_tokenizer():
 def load_tokenizer(name_or_path="pocket"):
     """The tokenizer of a model: a name in bin/, or the path of a folder or file.
 
-    A folder holds its own vocab.json and merges.txt. A checkpoint that is a single file
-    brings none and gets GPT-2's.
+    It is read from vocab.json and merges.txt in the folder, or beside the file. A
+    checkpoint that brings neither gets GPT-2's.
 
     Raises:
         FileNotFoundError: no such model, or its tokenizer is missing.
         ValueError: the tokenizer's files are broken.
     """
     path = files.find_model(name_or_path)
-    return BPETokenizer.load(path) if path.is_dir() else get_gpt2_tokenizer()
+    folder = path if path.is_dir() else path.parent
+    if any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return BPETokenizer.load(folder)
+    return get_gpt2_tokenizer()
 
 
 def text_to_token_ids(text, tokenizer):
@@ -474,4 +483,7 @@ def token_ids_to_text(token_ids, tokenizer):
             f"one row of ids expected, got shape {tuple(token_ids.shape)}: "
             "pass ids[0], ids[1], ... one at a time"
         )
-    return tokenizer.decode(token_ids.flatten().tolist())
+    try:
+        return tokenizer.decode(token_ids.flatten().tolist())
+    except KeyError as error:  # tiktoken's, for an id it does not have
+        raise ValueError(f"the tokenizer has no such token: {error}") from error

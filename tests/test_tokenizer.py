@@ -78,6 +78,11 @@ def test_simple_tokenizer_returns_known_words_and_marks_unknown_ones():
     assert tokenizer.encode("low.<|endoftext|>The")[-2] == end
 
 
+def test_special_tokens_in_the_training_text_keep_ids_without_holes():
+    tokenizer = SimpleTokenizer.train("the cat.<|endoftext|> <|unk|> the dog")
+    assert sorted(tokenizer.str_to_int.values()) == list(range(tokenizer.n_vocab))
+
+
 # ---------------------------------------------------------------- training
 
 
@@ -312,6 +317,8 @@ def test_missing_files_are_named(tmp_path):
         ('{"a": 0}', "#version: 0.2\n"),
         (None, "#version: 0.2\na b c\n"),
         (None, "#version: 0.2\na qq\n"),
+        (None, "#version: 0.2\n"),
+        ('{"!": "0"}', "#version: 0.2\n"),
     ],
 )
 def test_broken_files_are_refused(tokenizer, tmp_path, vocab, merges):
@@ -332,10 +339,31 @@ def test_without_network_or_cache_the_message_says_what_to_do(monkeypatch):
         get_gpt2_tokenizer()
 
 
-def test_a_checkpoint_file_gets_gpt2s_tokenizer(tmp_path, monkeypatch):
+def test_a_checkpoint_without_a_tokenizer_gets_gpt2s(tmp_path, monkeypatch):
     (tmp_path / "weights.pth").touch()
     monkeypatch.setattr(gpt2lib.tokenizer, "get_gpt2_tokenizer", lambda: "GPT-2's")
     assert load_tokenizer(tmp_path / "weights.pth") == "GPT-2's"
+    assert load_tokenizer(tmp_path) == "GPT-2's"
+
+
+def test_a_checkpoint_file_gets_the_tokenizer_beside_it(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    assert load_tokenizer(tmp_path / "model.safetensors").vocab == tokenizer.vocab
+
+
+def test_merges_cut_off_after_a_line_are_noticed(tokenizer, tmp_path):
+    """Tokens that no merge makes were once taken for special tokens."""
+    tokenizer.save(tmp_path)
+    lines = (tmp_path / "merges.txt").read_text(encoding="utf-8").splitlines()
+    cut = "\n".join(lines[: len(lines) // 2]) + "\n"
+    (tmp_path / "merges.txt").write_text(cut, encoding="utf-8")
+    with pytest.raises(ValueError, match="merges.txt is cut off"):
+        BPETokenizer.load(tmp_path)
+
+
+def test_a_vocabulary_without_end_of_text_has_none():
+    assert BPETokenizer.train("text", 260, special_tokens=()).eot_token is None
 
 
 # ----------------------------------------------------------------- tensors
@@ -348,6 +376,16 @@ def test_text_to_ids_and_back(tokenizer):
     assert token_ids_to_text(ids, tokenizer) == "The tide.<|endoftext|>"
     assert token_ids_to_text(ids[0], tokenizer) == "The tide.<|endoftext|>"
     assert text_to_token_ids("", tokenizer).shape == (1, 0)
+
+
+def test_ids_may_be_a_tensor(tokenizer):
+    ids = text_to_token_ids("The tide.", tokenizer)[0]
+    assert tokenizer.decode(ids) == "The tide."
+
+
+def test_an_id_that_tiktoken_does_not_have_is_a_clear_error(tokenizer):
+    with pytest.raises(ValueError, match="no such token"):
+        token_ids_to_text(torch.tensor([[399, 10**6]]), witness_for(tokenizer))
 
 
 def test_several_rows_at_once_are_refused(tokenizer):

@@ -4,12 +4,14 @@ import dataclasses
 import json
 import os
 import pickle
+import random
 import subprocess
 import sys
 import warnings
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from small import SMALL, lively
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Model
@@ -203,6 +205,9 @@ CHECKPOINTS = {
     "distributed": prefixed("module."),
     "both": prefixed("module._orig_mod."),
     "nanoGPT": lambda w, path: torch.save(as_nanogpt(w), path / "ckpt.pt"),
+    "nanoGPT, without flash": lambda w, path: torch.save(
+        as_nanogpt(with_masks(w).items()), path / "ckpt.pt"
+    ),
     "compat": lambda w, path: torch.save(as_course(w, COMPAT, False), path / "m.pth"),
     "course": lambda w, path: torch.save(as_course(w, COURSE, True), path / "m.pth"),
     "raschka": lambda w, path: torch.save(as_course(w, RASCHKA, True), path / "m.pth"),
@@ -293,8 +298,24 @@ def test_a_bias_free_nanogpt_equals_one_with_zero_biases(reference, tmp_path):
         as_nanogpt(reference.state_dict().items(), bias=False), tmp_path / "a.pt"
     )
     model = load_model(tmp_path / "a.pt")
+    checkpoint = as_nanogpt(reference.state_dict().items(), bias=False)
+    checkpoint["model"]["transformer.h.0.attn.bias"] = torch.ones(1, 1, 24, 24)
+    torch.save(checkpoint, tmp_path / "masks.pt")
+    assert load_model(tmp_path / "masks.pt")(IDS).equal(model(IDS))
     assert torch.allclose(model(IDS), theirs(IDS).logits, atol=1e-4)
     assert model.cfg.qkv_bias is False and model.cfg.drop_rate == 0.2
+
+
+@pytest.mark.parametrize("name", ["m.pth", "m.pt", "m.ckpt", "m.bin"])
+def test_nanogpts_number_of_heads_is_found_under_any_name(tmp_path, name):
+    """It once was found in .pt files only."""
+    cfg = dataclasses.replace(SMALL, n_heads=4)
+    theirs = hugging_face(cfg)
+    checkpoint = as_nanogpt(theirs.state_dict().items())
+    checkpoint["model_args"]["n_head"] = 4
+    torch.save(checkpoint, tmp_path / name)
+    ours = load_model(tmp_path / name)
+    assert torch.allclose(ours(IDS), theirs(IDS).logits, atol=1e-4)
 
 
 def test_a_padded_vocabulary_is_kept(tmp_path):
@@ -449,6 +470,32 @@ def test_a_tokenizer_that_cannot_be_saved_is_refused_before_anything(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_compiled_model_is_saved_as_the_model(tmp_path):
+    model = lively(GPTModel(SMALL)).eval()
+    save_model(torch.compile(model), tmp_path)
+    assert load_model(tmp_path)(IDS).equal(model(IDS))
+
+
+def test_a_head_that_came_apart_is_not_dropped_silently(tmp_path):
+    model = lively(GPTModel(SMALL))
+    model.out_head.weight = torch.nn.Parameter(torch.zeros_like(model.tok_emb.weight))
+    with pytest.raises(ValueError, match="no longer the token embedding"):
+        save_model(model, tmp_path)
+
+
+def test_a_full_disk_is_an_os_error_and_leaves_the_old_model(tmp_path, monkeypatch):
+    model = lively(GPTModel(SMALL)).eval()
+    save_model(model, tmp_path)
+
+    def full(*_, **__):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("gpt2lib.weights.save_file", full)
+    with pytest.raises(OSError, match="could not be written: No space left"):
+        save_model(lively(GPTModel(SMALL), seed=9), tmp_path)
+    assert load_model(tmp_path)(IDS).equal(model(IDS))
+
+
 def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
     model = lively(GPTModel(SMALL)).eval()
     save_model(model, tmp_path)
@@ -546,6 +593,27 @@ def test_a_qkv_bias_that_the_config_denies_is_an_error(folder):
         load_model(folder)
 
 
+@pytest.mark.parametrize("kind", ["compat", "course", "raschka", "nanoGPT"])
+@pytest.mark.parametrize("ours", ["tok_emb.weight", "pos_emb.weight", "blocks"])
+def test_a_missing_embedding_or_all_blocks_are_in_the_list_too(
+    reference, tmp_path, kind, ours
+):
+    CHECKPOINTS[kind](reference.state_dict().items(), tmp_path)
+    path = next(p for p in tmp_path.iterdir())
+    contents = torch.load(path, weights_only=True)
+    weights = contents.get("model", contents)
+    gone = {"tok_emb.weight": "wte.weight", "pos_emb.weight": "wpe.weight"}
+    for name in list(weights):
+        is_block = ".h." in name or "trf_blocks" in name
+        if name.endswith((ours, gone.get(ours, ours))) or (
+            ours == "blocks" and is_block
+        ):
+            del weights[name]
+    torch.save(contents, path)
+    with pytest.raises(ValueError, match="missing: |contradicts"):
+        load_model(path)
+
+
 class Malicious:
     def __init__(self, trace):
         self.trace = trace
@@ -554,17 +622,59 @@ class Malicious:
         return os.mkdir, (str(self.trace),)
 
 
-@pytest.mark.parametrize("how", ["torch", "old torch", "plain pickle"])
+@pytest.mark.parametrize("how", ["torch", "old torch", 2, 4, 5])
 def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path, how):
     path, trace = tmp_path / "m.pth", tmp_path / "it-ran"
     contents = {"tok_emb.weight": torch.zeros(2, 2), "x": Malicious(trace)}
-    if how == "plain pickle":
-        path.write_bytes(pickle.dumps({"x": Malicious(trace)}, protocol=2))
+    if isinstance(how, int):
+        path.write_bytes(pickle.dumps({"x": Malicious(trace)}, protocol=how))
     else:
         torch.save(contents, path, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(ValueError, match="refused: opening it would run code"):
+    with pytest.raises(ValueError, match="refused: opening it would run code") as error:
         load_model(path)
+    assert "weights_only" not in str(error.value), "no advice to open it all the same"
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("kind", ["old .bin", ".bin"])
+def test_a_damaged_file_never_gives_a_raw_error(reference, tmp_path, kind):
+    """Parsers stumble in many ways over bytes that are not what they should be."""
+    CHECKPOINTS[kind](reference.state_dict().items(), tmp_path)
+    path = tmp_path / "pytorch_model.bin"
+    whole = path.read_bytes()
+    random_bytes = random.Random(0)
+    for _ in range(60):
+        damaged = bytearray(whole[: random_bytes.choice([len(whole), 300, 5000])])
+        for _ in range(20):
+            place = random_bytes.randrange(min(len(damaged), 3000))
+            damaged[place] = random_bytes.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                load_model(tmp_path)
+        except ValueError as error:
+            assert not isinstance(error, UnicodeError) and str(path.parent) in str(
+                error
+            )
+
+
+@pytest.mark.parametrize(
+    "contents", [b"abc" + bytes(600), "\ufeff<html>é".encode(), b"\x00"]
+)
+def test_bytes_of_another_kind_say_so(tmp_path, contents):
+    (tmp_path / "m.bin").write_bytes(contents)
+    with pytest.raises(ValueError, match="cut off or damaged"):
+        load_model(tmp_path / "m.bin")
+
+
+@pytest.mark.parametrize(
+    "index", ['{"weight_map": []}', '{"weight_map": {"a": 5}}', "{}"]
+)
+def test_a_broken_index_is_an_error(tmp_path, index):
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(FileNotFoundError, match="names parts that are not there"):
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["hub file", "old .bin", ".bin", "nanoGPT", "compat"])
@@ -600,6 +710,8 @@ def test_a_text_file_says_so(tmp_path, suffix):
         ({}, "no named tensors"),
         ({"a": 1, "b": torch.zeros(1)}, r"more than tensors \(a\)"),
         ({"conv1.weight": torch.zeros(3)}, "none of a GPT-2 .*conv1.weight"),
+        ({1: torch.zeros(3)}, r"more than tensors \(1\)"),
+        ({"a": torch.zeros(3, 3).to_sparse()}, r"more than tensors \(a\)"),
     ],
 )
 def test_other_contents_say_so(tmp_path, contents, message):
@@ -642,6 +754,7 @@ def test_names_are_found_in_bin(folder, expected, monkeypatch):
         ("vocab_size", 50257, "vocab_size: 50257 in the config, 97 in the tensors"),
         ("n_positions", 1024, "context_length: 1024 in the config, 24"),
         ("n_head", 5, "emb_dim must be divisible by n_heads.*128 / 5"),
+        ("model_type", "llama", "model_type is 'llama'"),
         ("activation_function", "relu", "activation_function is 'relu'.*gelu_new"),
         ("layer_norm_epsilon", 1e-6, "layer_norm_epsilon is 1e-06"),
         ("scale_attn_by_inverse_layer_idx", True, "scale_attn_by_inverse_layer_idx"),
@@ -708,8 +821,11 @@ def test_openai_models_train_unless_eval_mode(bin_folder, reference, eval_mode):
     [(load_openai_124m_gpt2, "gpt2"), (load_openai_355m_gpt2, "gpt2-medium")],
 )
 def test_openai_models_say_which_command_fetches_them(bin_folder, load, name):
-    with pytest.raises(FileNotFoundError, match=f"gpt2lib download {name}'"):
-        load()
+    for _ in ("nothing there", "an interrupted download"):
+        with pytest.raises(FileNotFoundError, match=f"gpt2lib download {name}'"):
+            load()
+        (bin_folder / name).mkdir(exist_ok=True)
+        (bin_folder / name / "config.json").write_text("{}")
 
 
 def test_device_check(monkeypatch):
