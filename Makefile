@@ -18,7 +18,7 @@ test: $(READY)
 	$(RUN) -m pytest
 
 refresh: $(READY)
-	$(RUN) notebooks/refresh.py
+	$(RUN) tests/refresh_notebooks.py
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

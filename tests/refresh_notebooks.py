@@ -1,4 +1,4 @@
-"""Runs the chapters and stores their outputs: refresh.py [NOTEBOOK ...]
+"""Runs the chapters and stores their outputs: refresh_notebooks.py [NOTEBOOK ...]
 
 What is stored is only what a reader needs: no execution counts, times or paths. The
 README's drawing of GPT-2 is drawn again too.
@@ -15,7 +15,8 @@ from nbclient import NotebookClient
 from gpt2lib import GPT2_124M
 from gpt2lib.course import show
 
-CHAPTERS = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = ROOT / "notebooks"
 METADATA = {
     "kernelspec": {
         "display_name": "Python 3 (ipykernel)",
@@ -52,7 +53,7 @@ def clean(notebook):
 def draw_architecture():
     matplotlib.use("Agg")
     show.architecture(GPT2_124M)
-    plt.savefig(CHAPTERS / "images" / "architecture.png", dpi=110)
+    plt.savefig(ROOT / ".github" / "images" / "architecture.png", dpi=110)
 
 
 if __name__ == "__main__":
