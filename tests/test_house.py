@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -26,6 +27,7 @@ LAYERS = {
     "generate": {"sampling"},
     "weights": {"config", "model", "files", "checkpoint"},
 }
+OWN_CODE = ("gpt2lib", "tests", "benchmarks")
 ANYTHING = {"__init__", "__main__", "course.__init__", "course.show", "course.check"}
 
 
@@ -61,6 +63,16 @@ def test_a_module_imports_only_what_stands_below_it(name, tree):
         used = {import_.split(".")[0] for import_ in imports(tree)}
         assert "course" not in own_modules(tree)
         assert not used & {"matplotlib", "IPython"}
+
+
+def test_every_library_imported_is_in_the_requirements():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
+    files = [p for folder in OWN_CODE for p in sorted((ROOT / folder).glob("**/*.py"))]
+    ours = {"gpt2lib", "benchmarks", *(path.stem for path in files)}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    used = {name.split(".")[0] for tree in trees for name in imports(tree)}
+    assert {name.lower() for name in used - ours - sys.stdlib_module_names} <= pinned
 
 
 def test_the_tokenizer_does_without_torch():

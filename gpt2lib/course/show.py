@@ -74,14 +74,16 @@ def heatmap(patterns, labels=None, titles=(), columns=None, values=None):
     columns = labels if columns is None else columns
     cell = 0.42 if values else 0.3
     size = (count * max(2.2, cell * width + 0.9) + 0.6, max(2.0, cell * height + 1.0))
-    figure, axes = plt.subplots(1, count, figsize=size, layout="constrained")
+    figure, axes = plt.subplots(
+        1, count, figsize=size, layout="constrained", squeeze=False
+    )
     low = min(0.0, patterns.min().item())
     high = patterns.max().item()
     style = dict(cmap="Blues", vmin=0, vmax=high)
     if low < 0:  # numbers of both signs: white is zero
         bound = max(-low, high)
         style = dict(cmap="RdBu", vmin=-bound, vmax=bound)
-    for i, axis in enumerate(plt.np.atleast_1d(axes)):
+    for i, axis in enumerate(axes[0]):
         image = axis.imshow(patterns[i], **style)
         axis.set_title(titles[i] if i < len(titles) else "", fontsize=10)
         _label(axis.set_xticks, columns, rotation=90)
@@ -97,11 +99,11 @@ def _label(set_ticks, labels, **style):
 
 
 def _write_values(axis, matrix, largest):
-    for (row, column), value in plt.np.ndenumerate(matrix.numpy()):
-        colour = "white" if abs(value) > 0.6 * largest else "#222"
-        axis.text(
-            column, row, f"{value:.2f}", ha="center", va="center", color=colour, size=7
-        )
+    place = {"ha": "center", "va": "center", "size": 7}
+    for row, values in enumerate(matrix.tolist()):
+        for column, value in enumerate(values):
+            colour = "white" if abs(value) > 0.6 * largest else "#222"
+            axis.text(column, row, f"{value:.2f}", color=colour, **place)
 
 
 def curves(lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=False):
