@@ -89,6 +89,7 @@ def stream(
     check_sampling(vocab_size, temperature, top_k, top_p)
     idx = idx.to(model.device)
     model.check_ids(idx[..., -context_size:])
+    model.check_range(idx)
     if generator is None and temperature > 0:
         generator = torch.Generator()
         generator.seed()

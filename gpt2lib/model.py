@@ -196,6 +196,10 @@ class GPTModel(nn.Module):
                 "<|endoftext|> if there is no text"
             )
         check_positions(start + ids.shape[1], self.cfg.context_length)
+        self.check_range(ids)
+
+    def check_range(self, ids):
+        """Raises ValueError unless every id is in the vocabulary."""
         if torch.compiler.is_compiling():  # a look at the values would break the graph
             return
         low, high = (bound.item() for bound in ids.aminmax())

@@ -237,6 +237,7 @@ def test_generated_ids_can_be_trained_on(model):
         ({"idx": torch.zeros(1, 3)}, "int64"),
         ({"idx": torch.zeros(3, dtype=torch.int64)}, "unsqueeze"),
         ({"idx": torch.tensor([[97]])}, r"\[0, 96\]"),
+        ({"idx": torch.tensor([[97] + 30 * [1]])}, r"\[0, 96\], got 1 to 97"),
         ({"idx": torch.zeros(1, 0, dtype=torch.int64)}, "at least one token"),
     ],
 )
