@@ -9,7 +9,7 @@ import tiktoken
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import GPT2TokenizerFast
 
 import gpt2lib.tokenizer
@@ -120,16 +120,22 @@ def test_training_on_the_story_equals_recounting(story):
     assert merges == recounted_merges(pieces, 150)
 
 
-def test_training_equals_hugging_faces_trainer(story):
-    theirs = Tokenizer(models.BPE())
-    theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+def trained_in_rust(text, vocab_size):
+    """Hugging Face's trainer, set up as for GPT-2."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=1200,
+        vocab_size=vocab_size,
         special_tokens=[ENDOFTEXT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    theirs.train_from_iterator([story], trainer)
+    tokenizer.train_from_iterator([text], trainer)
+    return tokenizer
+
+
+def test_training_equals_hugging_faces_trainer(story):
+    theirs = trained_in_rust(story, 1200)
     alphabet = byte_alphabet()
     ours = [
         tuple("".join(alphabet[byte] for byte in token) for token in merge)
@@ -288,16 +294,7 @@ def test_transformers_opens_a_saved_tokenizer_and_agrees(tokenizer, tmp_path, st
 
 def test_a_vocabulary_with_specials_first_loads(tmp_path, story):
     """As Hugging Face's trainer numbers them: ids are not ranks."""
-    theirs = Tokenizer(models.BPE())
-    theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    theirs.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=500,
-        special_tokens=[ENDOFTEXT],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    theirs.train_from_iterator([story], trainer)
+    theirs = trained_in_rust(story, 500)
     theirs.model.save(str(tmp_path))
     ours = BPETokenizer.load(tmp_path)
     assert ours.special_tokens == {ENDOFTEXT: 0}
