@@ -1,12 +1,15 @@
 """The library from a terminal: python -m gpt2lib VERB ..."""
 
 import argparse
+import dataclasses
+import json
 import sys
 
 import torch
 
-from gpt2lib import files
+from gpt2lib import config, files
 from gpt2lib.generate import generate
+from gpt2lib.pretraining import pretrain
 from gpt2lib.tokenizer import (
     BPETokenizer,
     load_tokenizer,
@@ -15,13 +18,21 @@ from gpt2lib.tokenizer import (
 )
 from gpt2lib.weights import load_model, perform_non_cpu_backend_check, save_model
 
+CONFIGS = {
+    "pocket": config.POCKET,
+    "gpt2": config.GPT2_124M,
+    "gpt2-medium": config.GPT2_355M,
+    "gpt2-large": config.GPT2_774M,
+    "gpt2-xl": config.GPT2_1558M,
+}
+
 
 def main(argv=None):
     """Runs one verb and returns the exit code; a failure is one line on stderr."""
     args = _parser().parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ArithmeticError) as error:
         print(f"gpt2lib: {'; '.join(str(error).split(chr(10)))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -46,6 +57,21 @@ def _parser():
     verb.add_argument("--top-p", type=float)
     verb.add_argument("--seed", type=int, help="repeats a run")
     verb.set_defaults(run=_generate)
+
+    verb = verbs.add_parser("pretrain", help="a text -> a trained model")
+    verb.add_argument("--data", required=True, help="text, .jsonl, shards, or a folder")
+    verb.add_argument("--out", required=True, help="folder to make")
+    verb.add_argument("--config", default="pocket", choices=CONFIGS)
+    verb.add_argument("--steps", type=int, help="one pass over the data if not given")
+    verb.add_argument("--batch-size", type=int, default=32, help="of all processes")
+    verb.add_argument("--micro-batch-size", type=int, help="rows at once, saves memory")
+    verb.add_argument("--context-length", type=int)
+    verb.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS")
+    verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    verb.add_argument("--compile", action="store_true", help="use torch.compile")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--resume", action="store_true", help="from the last checkpoint")
+    verb.set_defaults(run=_pretrain)
 
     verb = verbs.add_parser("export", help="any checkpoint -> Hugging Face folder")
     verb.add_argument("checkpoint", help="name in bin/, or a path")
@@ -75,6 +101,27 @@ def _generate(args):
         generator=generator,
     )
     print(token_ids_to_text(ids, tokenizer))
+
+
+def _pretrain(args):
+    cfg = CONFIGS[args.config]
+    if args.context_length is not None:
+        cfg = dataclasses.replace(cfg, context_length=args.context_length)
+    figures = pretrain(
+        args.data,
+        args.out,
+        cfg,
+        steps=args.steps,
+        batch_size=args.batch_size,
+        checkpoint_every=args.checkpoint_every,
+        resume=args.resume,
+        micro_batch_size=args.micro_batch_size,
+        precision=args.precision,
+        compile=args.compile,
+        seed=args.seed,
+    )
+    if figures:
+        print(json.dumps(figures))
 
 
 def _export(args):

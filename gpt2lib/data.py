@@ -1,7 +1,17 @@
 """Ids become windows: what the model reads, and what it should have said."""
 
+import copy
+import math
+import random
+from array import array
+from bisect import bisect_right
+from itertools import accumulate
+from pathlib import Path
+
 import torch
 from torch.utils.data import DataLoader, Dataset
+
+from gpt2lib import files
 
 
 def sliding_windows(ids, context_length, stride=None):
@@ -72,3 +82,141 @@ def create_dataloader(
         )
     order = torch.Generator().manual_seed(seed)
     return DataLoader(dataset, batch_size, shuffle, generator=order, drop_last=shuffle)
+
+
+# llm.c's shard format, which public tokenized data sets use: 256 int32 of header
+# (magic, version, number of tokens), then the ids as uint16.
+SHARD_MAGIC, SHARD_VERSION, HEADER_INTS = 20240520, 1, 256
+
+
+class TokenShards:
+    """Token ids in `.bin` files, read as one long sequence without loading it.
+
+    Files follow one another in the order given. Each has llm.c's header, or none: then
+    it is uint16 from the first byte on, as nanoGPT writes it. A slice gives int64.
+
+    Raises:
+        ValueError: a file is empty, cut off, or not what it says it is.
+    """
+
+    def __init__(self, paths):
+        self.shards = [_map_shard(Path(path)) for path in paths]
+        self.ends = list(accumulate(len(shard) for shard in self.shards))
+        self.length = self.ends[-1] if self.ends else 0
+
+    def __len__(self):
+        return self.length
+
+    def split(self, held_out):
+        """The sequence without its last `held_out` ids, and those."""
+        rest = copy.copy(self)
+        rest.length -= held_out
+        return rest, self[rest.length :]
+
+    def __getitem__(self, span: slice):
+        start, stop, _ = span.indices(len(self))
+        parts = []
+        while start < stop:
+            shard = bisect_right(self.ends, start)
+            begin = self.ends[shard] - len(self.shards[shard])
+            end = min(stop, self.ends[shard])
+            parts.append(self.shards[shard][start - begin : end - begin])
+            start = end
+        return torch.cat([part.to(torch.int64) for part in parts or [_NO_IDS]])
+
+
+_NO_IDS = torch.empty(0, dtype=torch.int64)
+
+
+def _map_shard(path):
+    """The ids of one shard, uint16, memory-mapped."""
+    size = path.stat().st_size
+    if not size or size % 2:
+        raise ValueError(f"{path} has {size} bytes, which cannot be uint16 token ids")
+    ids = torch.from_file(str(path), size=size // 2, dtype=torch.uint16)
+    head = ids[: 2 * HEADER_INTS]
+    if len(head) < 6 or head[:2].view(torch.int32).item() != SHARD_MAGIC:
+        return ids
+    version, count = head[2:6].view(torch.int32).tolist()
+    if version != SHARD_VERSION or len(ids) != 2 * HEADER_INTS + count:
+        raise ValueError(
+            f"{path} announces version {version} and {count} tokens; expected version "
+            f"{SHARD_VERSION} and the {len(ids) - 2 * HEADER_INTS} tokens that are "
+            "there: write or download it again"
+        )
+    return ids[2 * HEADER_INTS :]
+
+
+def write_shard(path, ids):
+    """Writes uint16 ids (an `array("H")`) with llm.c's header, whole or not at all."""
+    header = array("i", [0]) * HEADER_INTS
+    header[:3] = array("i", [SHARD_MAGIC, SHARD_VERSION, len(ids)])
+    with files.atomic_write(path) as temporary, open(temporary, "wb") as file:
+        header.tofile(file)
+        ids.tofile(file)
+
+
+class ShuffledWindows:
+    """Training windows of a long text, in an order that is a formula and not a list.
+
+    `batch(step)` depends on its arguments alone, so training that stops can go on
+    anywhere, and no memory is needed however long the text. Windows are visited with a
+    stride that shares no divisor with their number: each once before any comes again.
+    The golden ratio keeps the windows of one batch far apart in the text. Every pass
+    has another stride and cuts the text at other places.
+
+    A window that would begin within a short document begins where the document does.
+    Every other one keeps the token before it, which ended the last document: prompts
+    come with and without it.
+
+    Args:
+        ids: a flat tensor or `TokenShards`.
+        document_end: the id that ends a document, if one does.
+
+    Raises:
+        ValueError: too few ids for one window.
+    """
+
+    def __init__(self, ids, context_length, batch_size, seed=0, document_end=None):
+        sliding_windows(ids[: context_length + 1], context_length)  # its checks
+        self.ids = ids
+        self.context_length = context_length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.document_end = document_end
+
+    def __len__(self):
+        """Windows in one pass."""
+        return (len(self.ids) - 1) // self.context_length
+
+    def batch(self, step):
+        """The batch of this step.
+
+        Shapes: -> two of (batch_size, context_length)
+        """
+        first = step * self.batch_size
+        rows = [self._window(first + row) for row in range(self.batch_size)]
+        rows = torch.stack(rows)
+        return rows[:, :-1], rows[:, 1:]
+
+    def _window(self, number):
+        epoch, i = divmod(number, len(self))
+        rng = random.Random(f"{self.seed} {epoch}")
+        offset = rng.randrange(self.context_length)
+        stride = round(len(self) * (0.618 + 0.01 * rng.random()))
+        while math.gcd(stride, len(self)) != 1:
+            stride += 1
+        index = (rng.randrange(len(self)) + i * stride) % len(self)
+        last = len(self.ids) - 1 - self.context_length
+        start = min(index * self.context_length + offset, last)
+        start = self._document_start(start, keep_end=i % 2)
+        return self.ids[start : start + self.context_length + 1]
+
+    def _document_start(self, start, keep_end):
+        if self.document_end is None:
+            return start
+        reach = self.ids[max(0, start - self.context_length) : start]
+        ends = (reach == self.document_end).nonzero().flatten()
+        if len(ends):
+            return start - len(reach) + int(ends[-1]) + (0 if keep_end else 1)
+        return start - len(reach) if start < self.context_length else start

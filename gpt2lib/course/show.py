@@ -5,10 +5,13 @@ Every function displays and returns nothing.
 
 import html
 import inspect
+from itertools import accumulate
 
 import torch
 from IPython.display import HTML, Markdown, display
 from matplotlib import pyplot as plt
+
+from gpt2lib.training import Metrics
 
 BLUE, ORANGE, GREEN, RED, GREY = "#3568a8", "#e08a1e", "#3f8f5b", "#c0453c", "#8a8f98"
 COLOURS = (BLUE, ORANGE, GREEN, RED, GREY)
@@ -130,6 +133,20 @@ def curves(lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=Fal
     if len(lines) > 1:
         axis.legend(frameon=False)
     plt.show()
+
+
+def training(path):
+    """The file of measurements that training leaves: losses over tokens read."""
+    measured = Metrics(path).read()
+    steps = [m for m in measured if "loss" in m]
+    tokens = list(accumulate(m["tokens"] for m in steps))
+    read = {m["step"]: n for m, n in zip(steps, tokens)}
+    judged = [m for m in measured if "val_loss" in m]
+    lines = {"training": (tokens, [m["loss"] for m in steps])}
+    if judged:
+        values = [m["val_loss"] for m in judged]
+        lines["held out"] = ([read[m["step"]] for m in judged], values)
+    curves(lines, xlabel="tokens read", ylabel="loss (nats per token)")
 
 
 def bars(groups, labels, xlabel="", title="", number="{:,.0f}"):

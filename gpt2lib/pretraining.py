@@ -1,0 +1,176 @@
+"""A text becomes a trained GPT-2: tokens, model, training, Hugging Face folder.
+
+In that folder `training/` holds what only training needs: the tokens, the last
+checkpoint and the measurements. It may be deleted once the model is good.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import torch
+from torch import distributed
+from tqdm import tqdm
+
+from gpt2lib.config import POCKET
+from gpt2lib.corpus import prepare
+from gpt2lib.data import ShuffledWindows, sliding_windows
+from gpt2lib.model import GPTModel
+from gpt2lib.training import (
+    Metrics,
+    Trainer,
+    TrainingSettings,
+    bits_per_byte,
+    connected,
+    evaluate,
+    perplexity,
+)
+from gpt2lib.weights import perform_non_cpu_backend_check, save_model
+
+CHECKPOINT = "checkpoint.pt"
+ROWS_AT_ONCE = 16  # when judging
+
+
+def default_learning_rate(n_params):
+    """A good highest rate for a model's size (Kaplan et al. 2020, equation D.1).
+
+    >>> round(default_learning_rate(124_439_808), 5)
+    0.00064
+    """
+    return 0.003239 - 0.0001395 * math.log(n_params)
+
+
+def pretrain(
+    data,
+    out,
+    cfg=POCKET,
+    *,
+    steps=None,
+    batch_size=32,
+    checkpoint_every=250,
+    resume=False,
+    **settings,
+):
+    """Trains a model from random weights and returns the measured figures.
+
+    Under torchrun every process calls this; the first alone writes.
+
+    Args:
+        data: a text file, `.jsonl` file, `.bin` token shard, or a folder of them.
+        out: the folder to make; a Hugging Face folder in the end.
+        cfg: the model's shape; the vocabulary's size follows the tokenizer.
+        steps: one pass over the data if None.
+        batch_size: windows of cfg.context_length a step, over all processes.
+        checkpoint_every: steps between checkpoints and judgements.
+        resume: go on from the last checkpoint, if there is one.
+        settings: other fields of `TrainingSettings`.
+
+    Raises:
+        ValueError: the data, a setting, or a folder that holds another model.
+        FloatingPointError: the loss or its gradient is not finite.
+    """
+    work = _working_folder(Path(out), resume)
+    with connected() as processes:
+        if not processes.is_first:
+            distributed.barrier()  # the first has made the tokens
+        corpus = prepare(data, work / "tokens", cfg.vocab_size)
+        if processes.is_first and processes.count > 1:
+            distributed.barrier()
+        tokenizer, length = corpus.tokenizer, cfg.context_length
+        cfg = dataclasses.replace(cfg, vocab_size=tokenizer.n_vocab)
+        _check_lengths(corpus, length)
+        inputs, targets = sliding_windows(corpus.validation, length)
+        validation = list(zip(inputs.split(ROWS_AT_ONCE), targets.split(ROWS_AT_ONCE)))
+        seed = settings.get("seed", 0)
+        batches = ShuffledWindows(
+            corpus.training, length, batch_size, seed, tokenizer.eot_token
+        )
+        settings.setdefault("learning_rate", default_learning_rate(cfg.n_params))
+        settings["steps"] = steps or max(1, len(batches) // batch_size)
+        model = _new_model(cfg, seed)
+        trainer = Trainer(model, TrainingSettings(**settings), processes)
+        if resume and (work / CHECKPOINT).exists():
+            trainer.load(work / CHECKPOINT)
+        metrics = _run(trainer, batches, validation, work, checkpoint_every)
+        if not processes.is_first:
+            return None
+        save_model(model, out, tokenizer)
+        return _figures(metrics, validation, tokenizer)
+
+
+def _working_folder(out, resume):
+    """Where training keeps its own; refuses to write over a model that is there."""
+    work = out / "training"
+    present = [p for p in (work / CHECKPOINT, out / "model.safetensors") if p.exists()]
+    if present and not resume:
+        raise ValueError(
+            f"{out} already holds {present[0].name}: go on with --resume, or choose "
+            "another folder"
+        )
+    return work
+
+
+def _check_lengths(corpus, context_length):
+    for part, ids in (("to learn", corpus.training), ("held out", corpus.validation)):
+        if len(ids) <= context_length:
+            raise ValueError(
+                f"the part {part} has {len(ids)} tokens, but a window needs "
+                f"{context_length + 1}: use a longer text or a smaller context length"
+            )
+
+
+def _new_model(cfg, seed):
+    """Random weights that depend on `seed` alone, on this process's device."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = GPTModel(cfg)
+    return model.to(perform_non_cpu_backend_check())
+
+
+def _run(trainer, batches, validation, work, checkpoint_every):
+    """Trains to the end; the first process measures and saves on the way."""
+    metrics, last = Metrics(work / "metrics.jsonl"), trainer.settings.steps
+    is_first = trainer.processes.is_first
+    if is_first:
+        metrics.cut(trainer.step)
+    bar = tqdm(total=last, initial=trainer.step, unit="step", disable=not is_first)
+    with bar:
+        for done in trainer.run(batches.batch):
+            if not is_first:
+                continue
+            metrics.add(**dataclasses.asdict(done))
+            bar.set_postfix_str(
+                f"loss {done.loss:.3f}, {done.tokens_per_second:,.0f} tokens/s", False
+            )
+            bar.update()
+            if done.step % checkpoint_every == 0 or done.step == last:
+                val_loss = evaluate(
+                    trainer.model, validation, trainer.settings.precision
+                )
+                metrics.add(step=done.step, val_loss=val_loss)
+                trainer.save(work / CHECKPOINT)
+    return metrics.read()
+
+
+def _figures(metrics, validation, tokenizer):
+    """What the run measured, all told."""
+    steps = [m for m in metrics if "loss" in m]
+    val_loss = [m["val_loss"] for m in metrics if "val_loss" in m][-1]
+    targets = torch.cat([targets.flatten() for _, targets in validation]).tolist()
+    bytes_ = sum(
+        len(tokenizer.decode_single_token_bytes(id))
+        for id in targets
+        if id != tokenizer.eot_token
+    )
+    seconds = sum(m["tokens"] / m["tokens_per_second"] for m in steps)
+    tokens = sum(m["tokens"] for m in steps)
+    return {
+        "steps": steps[-1]["step"],
+        "tokens": tokens,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens / seconds),
+        "train_loss": steps[-1]["loss"],
+        "val_loss": val_loss,
+        "perplexity": perplexity(val_loss),
+        "bits_per_byte": bits_per_byte(val_loss, len(targets), bytes_),
+    }

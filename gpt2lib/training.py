@@ -1,0 +1,416 @@
+"""Loss becomes gradients, and gradients a better model; for a minute or for a week.
+
+A step is a function of the weights, the optimizer, the seed and its own number: the
+batch, the learning rate and dropout all follow from the number. So a checkpoint needs
+no more than that to go on as if nothing had happened, with any number of processes.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import random
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from gpt2lib import files
+
+IGNORED = -100  # a target that is not to be learned
+
+# ---------------------------------------------------------------------- how good it is
+
+
+def total_loss(logits, targets):
+    """Cross-entropy in nats, summed over all tokens; IGNORED targets count nothing.
+
+    Shapes: logits (B, T, V), targets (B, T) -> ()
+    """
+    return F.cross_entropy(
+        logits.flatten(0, -2).float(),
+        targets.flatten(),
+        ignore_index=IGNORED,
+        reduction="sum",
+    )
+
+
+def count_tokens(targets):
+    """How many targets are to be learned."""
+    return (targets != IGNORED).sum().item()
+
+
+@torch.no_grad()
+def evaluate(model, batches, precision="float32"):
+    """Mean cross-entropy in nats per token over (inputs, targets) batches.
+
+    A token counts as much in a small batch as in a large one.
+
+    Raises:
+        ValueError: there is no token to be judged.
+    """
+    was_training = model.training
+    model.eval()
+    loss, tokens = 0.0, 0
+    for inputs, targets in batches:
+        inputs, targets = inputs.to(model.device), targets.to(model.device)
+        with autocast(model.device, precision):
+            loss += total_loss(model(inputs), targets).item()
+        tokens += count_tokens(targets)
+    model.train(was_training)
+    if not tokens:
+        raise ValueError("no token to be judged: the batches are empty or all ignored")
+    return loss / tokens
+
+
+def perplexity(loss):
+    """Among how many equally likely tokens the model hesitates, from nats per token.
+
+    >>> round(perplexity(math.log(50)))
+    50
+    """
+    return math.exp(loss)
+
+
+def bits_per_byte(loss, tokens, bytes_):
+    """Nats per token -> bits per byte of text, which no choice of tokenizer changes."""
+    return loss / math.log(2) * tokens / bytes_
+
+
+# ------------------------------------------------------------------------- how it moves
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Every choice of a training run that changes its result.
+
+    Args:
+        steps: updates of the weights, from first to last.
+        learning_rate: the highest, reached after the warmup.
+        warmup: steps in which the rate rises from 0; a twentieth of them if None.
+        final_rate: fraction of learning_rate at which the cosine ends.
+        weight_decay: pull of the matrices to zero; vectors are left alone.
+        clip: longest gradient; longer ones are shortened to it.
+        micro_batch_size: rows that a process works on at once; all if None. Smaller
+            ones take less memory and give the same gradient.
+        precision: "float32", or "bfloat16" where it is safe (autocast).
+        compile: let torch.compile make the model faster.
+        seed: of the order of the data and of dropout.
+
+    Raises:
+        ValueError: a value cannot work.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    warmup: int | None = None
+    final_rate: float = 0.1
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    micro_batch_size: int | None = None
+    precision: str = "float32"
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if self.micro_batch_size is not None and self.micro_batch_size < 1:
+            raise ValueError(
+                f"micro_batch_size must be at least 1, got {self.micro_batch_size}"
+            )
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(
+                f"training knows the precisions float32 and bfloat16, "
+                f"got {self.precision!r}"
+            )
+
+
+def learning_rate_at(step, settings):
+    """Up in a straight line, then down half a cosine.
+
+    >>> run = TrainingSettings(steps=100, learning_rate=1.0, warmup=10)
+    >>> [round(learning_rate_at(step, run), 2) for step in (0, 4, 9, 54, 99)]
+    [0.1, 0.5, 1.0, 0.56, 0.1]
+    """
+    warmup = settings.warmup
+    if warmup is None:
+        warmup = settings.steps // 20
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, settings.steps - 1 - warmup)
+    cosine = (1 + math.cos(math.pi * done)) / 2
+    return settings.learning_rate * (
+        settings.final_rate + (1 - settings.final_rate) * cosine
+    )
+
+
+def decay_groups(model, weight_decay):
+    """AdamW's parameter groups: matrices decay; biases and norms, being vectors, don't.
+
+    Parameters that take no gradient are left out; a tied head counts once.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in parameters if p.ndim >= 2]
+    vectors = [p for p in parameters if p.ndim < 2]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+
+
+def autocast(device, precision):
+    """Matrix products in bfloat16 where precision asks for it; weights stay float32."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one step did. Loss in nats per token, before the update."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    tokens: int
+    tokens_per_second: float
+
+
+class Trainer:
+    """A model, its optimizer and the number of steps they have done.
+
+    `run` is a loop to look into: it yields after every step, and whoever iterates may
+    print, plot, evaluate, save or break. What was done stays in `model` and `history`,
+    after an interrupt too, and `run` goes on from there.
+
+    Args:
+        processes: which of how many processes this is; see `connected`.
+    """
+
+    def __init__(self, model, settings, processes=None):
+        self.model = model
+        self.settings = settings
+        self.processes = processes or Processes()
+        self.step = 0
+        self.history = []
+        self.optimizer = torch.optim.AdamW(
+            decay_groups(model, settings.weight_decay), betas=(0.9, 0.95), fused=True
+        )
+        self._model = torch.compile(model) if settings.compile else model
+        if self.processes.count > 1:
+            self._model = DistributedDataParallel(self._model)
+
+    def run(self, batches):
+        """Trains to the last step, yielding `Progress` after each.
+
+        Args:
+            batches: step -> (inputs, targets), the whole batch of all processes.
+        """
+        while self.step < self.settings.steps:
+            yield self.train_step(*batches(self.step))
+
+    def train_step(self, inputs, targets):
+        """One update from one batch; the loss is averaged over its tokens.
+
+        Shapes: inputs (B, T), targets (B, T)
+
+        Raises:
+            ValueError: rows that cannot be shared out among the processes.
+            FloatingPointError: loss or gradient is not finite; weights are untouched.
+        """
+        start = time.perf_counter()
+        tokens = count_tokens(targets)
+        rate = learning_rate_at(self.step, self.settings)
+        loss = self._backward(inputs, targets, max(1, tokens))
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.model.parameters(), self.settings.clip
+        ).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise FloatingPointError(
+                f"step {self.step + 1}: the loss is {loss}, its gradient {norm}. "
+                "The weights are those of the step before; a lower learning rate or a "
+                "longer warmup may help"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.step += 1
+        seconds = time.perf_counter() - start
+        done = Progress(self.step, loss, rate, norm, tokens, tokens / seconds)
+        self.history.append(done)
+        return done
+
+    def _backward(self, inputs, targets, tokens):
+        """Gradients of the whole batch's mean loss, in small parts; returns the loss.
+
+        DDP averages the processes' gradients, so each scales its share up by their
+        number.
+        """
+        count, device = self.processes.count, self.model.device
+        inputs, targets = self._own_rows(inputs), self._own_rows(targets)
+        rows = self.settings.micro_batch_size or len(inputs)
+        parts = list(zip(inputs.split(rows), targets.split(rows)))
+        self.model.train()
+        self.optimizer.zero_grad()
+        loss = torch.zeros((), device=device)
+        with self._randomness():
+            for i, (inputs, targets) in enumerate(parts):
+                waiting = count > 1 and i + 1 < len(parts)
+                with self._model.no_sync() if waiting else nullcontext():
+                    with autocast(device, self.settings.precision):
+                        logits = self._model(inputs.to(device))
+                        part = total_loss(logits, targets.to(device)) / tokens
+                    (part * count).backward()
+                loss += part.detach()
+        if count > 1:
+            distributed.all_reduce(loss)
+        return loss.item()
+
+    def _own_rows(self, batch):
+        count = self.processes.count
+        if len(batch) % count:
+            raise ValueError(
+                f"a batch of {len(batch)} rows cannot be shared out among {count} "
+                f"processes: use a multiple of {count}"
+            )
+        return batch.chunk(count)[self.processes.rank]
+
+    @contextmanager
+    def _randomness(self):
+        """Dropout's seed follows from the step; the global generator is left alone."""
+        device = self.model.device
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            name = f"{self.settings.seed} {self.step} {self.processes.rank}"
+            torch.manual_seed(random.Random(name).getrandbits(63))
+            yield
+
+    # ------------------------------------------------------------------- stop and go on
+
+    def save(self, path):
+        """Writes all that `load` needs to go on exactly, whole or not at all.
+
+        Raises:
+            OSError: it could not be written; what was at `path` before is still there.
+        """
+        state = {
+            "step": self.step,
+            "settings": dataclasses.asdict(self.settings),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with files.atomic_write(path) as temporary:
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:  # torch's name for a full disk
+                raise OSError(
+                    f"{path} could not be written, is the disk full? The one before, "
+                    f"if any, is kept ({str(error).splitlines()[0]})"
+                ) from error
+
+    def load(self, path):
+        """Goes back, or on, to where `save` was called.
+
+        Raises:
+            ValueError: not such a file, or one of another model or other settings.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            settings = state["settings"]
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{path} is not a training checkpoint ({type(error).__name__})"
+            ) from error
+        now = dataclasses.asdict(self.settings)
+        other = [
+            f"{name} {settings.get(name)} there, {now[name]} here"
+            for name in now
+            if settings.get(name) != now[name]
+        ]
+        if other:
+            raise ValueError(f"{path} belongs to a run with {'; '.join(other)}")
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise ValueError(f"{path} belongs to another model: {error}") from error
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+
+class Metrics:
+    """A file of JSON lines, one a measurement, that survives a kill at any moment.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> folder = TemporaryDirectory()
+    >>> metrics = Metrics(Path(folder.name) / "metrics.jsonl")
+    >>> metrics.add(step=1, loss=2.5)
+    >>> metrics.read()
+    [{'step': 1, 'loss': 2.5}]
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def add(self, **measured):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(measured) + "\n")
+
+    def read(self):
+        """All measurements; a last line that was cut off is not one."""
+        if not self.path.is_file():
+            return []
+        lines = self.path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def cut(self, step):
+        """Forgets what came after a step, which is about to be done again."""
+        kept = [json.dumps(m) + "\n" for m in self.read() if m["step"] <= step]
+        files.write_text(self.path, "".join(kept))
+
+
+# ------------------------------------------------------------------ many processes, one
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of how many processes this one is, and on what device it computes."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self):
+        """Whether this is the one process that writes."""
+        return self.rank == 0
+
+
+@contextmanager
+def connected():
+    """`Processes` as torchrun started them, connected; just this one without torchrun.
+
+    With GPUs, each process takes the one of its local rank, and they talk through
+    NCCL; else through gloo.
+    """
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    if count == 1:
+        yield Processes()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,249 @@
+"""Texts become shards: nothing lost, nothing loaded whole, errors that say where."""
+
+import json
+from array import array
+from itertools import chain
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpt2lib import corpus
+from gpt2lib.corpus import prepare, read_texts, tokenize
+from gpt2lib.data import ShuffledWindows, TokenShards, write_shard
+from gpt2lib.tokenizer import ENDOFTEXT, BPETokenizer
+
+TALE = "The clock went slow, and nobody knew why. Was it the tide?\n\n" * 30
+TOKENIZER = BPETokenizer.train(TALE, 300)
+
+
+def ids_of(shards):
+    return shards[: len(shards)].tolist()
+
+
+# ------------------------------------------------------------------------------ reading
+
+
+def documents(texts):
+    """What was read, put together again: a list of documents."""
+    return "".join(texts).split(ENDOFTEXT)[:-1]
+
+
+def test_a_file_is_documents_between_markers(tmp_path):
+    path = tmp_path / "tales.txt"
+    path.write_text(f"one\n{ENDOFTEXT}\ntwo\n\nlines{ENDOFTEXT}{ENDOFTEXT}three")
+    assert documents(read_texts([path])) == ["one\n", "two\n\nlines", "three"]
+
+
+def test_a_folder_is_its_texts_in_order_of_name(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "second.txt").write_text("second")
+    (tmp_path / "a.jsonl").write_text('{"text": "first"}\n\n{"text": "and a half"}\n')
+    (tmp_path / "c.md").write_text("not a text")
+    found = corpus.find_texts(tmp_path)
+    assert documents(read_texts(found)) == ["first", "and a half", "second"]
+
+
+words = st.lists(
+    st.sampled_from(["low", " lower", "\n", "  ", "'ll", " 42", "é", "…", ENDOFTEXT]),
+    max_size=60,
+)
+
+
+@given(words, st.integers(1, 9))
+def test_pieces_give_the_tokens_of_the_whole(tmp_path_factory, words, piece):
+    text = "".join(words) + "end"
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text(text, encoding="utf-8", newline="")
+    whole = [d for d in corpus.DOCUMENT_END.split(text) if d]
+    expected = [[*TOKENIZER.encode_ordinary(d), TOKENIZER.eot_token] for d in whole]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "PIECE", piece)
+        _, ids = corpus._encode(read_texts([path]), TOKENIZER)
+    assert ids.tolist() == list(chain.from_iterable(expected))
+
+
+def test_no_piece_is_much_larger_than_asked(tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_text("word " * 10_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "PIECE", 1000)
+        sizes = [len(piece) for piece in read_texts([path])]
+    assert len(sizes) > 10 and max(sizes) < 4000
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "message"),
+    [
+        ("a.txt", b"", "empty"),
+        ("a.txt", b"good\nbad \xff\n", "not UTF-8, first at line 2"),
+        ("a.jsonl", b'{"text": "good"}\n{"text": \n', "line 2"),
+        ("a.jsonl", b'{"words": "good"}\n', "line 1"),
+        ("a.jsonl", b'{"text": 3}\n', "'text' is int"),
+        ("a.bin", b"odd", "cannot be uint16"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, name, contents, message):
+    path = tmp_path / name
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match=message) as error:
+        prepare(path, tmp_path / "tokens", 300)
+    assert name in str(error.value)
+
+
+def test_nothing_to_read_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no text"):
+        prepare(tmp_path, tmp_path / "tokens", 300)
+    with pytest.raises(FileNotFoundError, match="no text"):
+        prepare(tmp_path / "missing.txt", tmp_path / "tokens", 300)
+
+
+# ------------------------------------------------------------------------------- shards
+
+
+@given(st.lists(st.lists(st.integers(0, 65535)), min_size=1), st.data())
+def test_shards_are_one_long_sequence(tmp_path_factory, parts, data):
+    folder = tmp_path_factory.mktemp("shards")
+    paths = [folder / f"{i}.bin" for i in range(len(parts))]
+    for path, part in zip(paths, parts):
+        write_shard(path, array("H", part))
+    shards, whole = TokenShards(paths), list(chain.from_iterable(parts))
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(0, len(whole)))
+    assert len(shards) == len(whole)
+    assert shards[start:stop].tolist() == whole[start:stop]
+    assert shards[:].dtype == torch.int64
+    first, rest = shards.split(len(whole) - start)
+    assert first[:].tolist() == whole[:start] and rest.tolist() == whole[start:]
+
+
+def test_public_shards_are_read(tmp_path):
+    ids = array("H", [50256, 15496, 995, 65535])
+    header = array("i", [20240520, 1, len(ids)] + [0] * 253)
+    (tmp_path / "headed.bin").write_bytes(header.tobytes() + ids.tobytes())
+    (tmp_path / "bare.bin").write_bytes(ids.tobytes())
+    for name in ("headed.bin", "bare.bin"):
+        assert ids_of(TokenShards([tmp_path / name])) == ids.tolist()
+
+
+def test_a_shard_that_is_cut_off_is_refused(tmp_path):
+    write_shard(tmp_path / "whole.bin", array("H", range(100)))
+    contents = (tmp_path / "whole.bin").read_bytes()
+    (tmp_path / "cut.bin").write_bytes(contents[:-10])
+    with pytest.raises(ValueError, match=r"cut\.bin announces version 1 and 100"):
+        TokenShards([tmp_path / "cut.bin"])
+
+
+def test_a_shard_is_mapped_and_not_loaded(tmp_path):
+    path = tmp_path / "huge.bin"
+    with open(path, "wb") as file:
+        file.truncate(2 * 10**12)  # two terabytes, of which nothing is there
+    shards = TokenShards([path])
+    assert len(shards) == 10**12
+    assert shards[10**12 - 3 :].tolist() == [0, 0, 0]
+
+
+def test_many_cores_write_what_one_does(tmp_path):
+    texts = [f"Tale {n}. {TALE}" for n in range(40)]
+    pieces = [piece for text in texts for piece in (text, ENDOFTEXT)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "PIECE", 10_000)
+        patch.setattr(corpus, "SHARD", 5_000)
+        tokenize(pieces, TOKENIZER, tmp_path)
+    paths = sorted(tmp_path.glob("*.bin"))
+    assert len(paths) > 2
+    _, expected = corpus._encode(pieces, TOKENIZER)
+    assert ids_of(TokenShards(paths)) == expected.tolist()
+
+
+def test_a_vocabulary_too_large_for_a_shard_is_refused(tmp_path):
+    class Huge:
+        n_vocab = 100_000
+
+    with pytest.raises(ValueError, match="65536"):
+        tokenize(["text"], Huge(), tmp_path)
+
+
+# ----------------------------------------------------------------------------- prepared
+
+
+def test_texts_are_tokenized_once(tmp_path):
+    path, folder = tmp_path / "tale.txt", tmp_path / "tokens"
+    path.write_text(TALE)
+    made = prepare(path, folder, 300)
+    ids = TOKENIZER.encode_ordinary(TALE) + [TOKENIZER.eot_token]
+    assert ids_of(made.training) + made.validation.tolist() == ids
+    assert len(made.validation) == len(ids) // 10
+    assert made.tokenizer.decode(ids) == TALE + ENDOFTEXT
+    before = (folder / "000000.bin").stat().st_mtime_ns
+    prepare(path, folder, 300)
+    assert (folder / "000000.bin").stat().st_mtime_ns == before
+    path.write_text(TALE + TALE)
+    assert len(prepare(path, folder, 300).training) > len(made.training)
+
+
+def test_shards_are_taken_with_the_tokenizer_beside_them(tmp_path):
+    TOKENIZER.save(tmp_path)
+    write_shard(tmp_path / "train_0.bin", array("H", range(200)))
+    write_shard(tmp_path / "val_0.bin", array("H", range(50)))
+    taken = prepare(tmp_path, tmp_path / "unused", 3072)
+    assert ids_of(taken.training) == list(range(200))
+    assert taken.validation.tolist() == list(range(50))
+    assert taken.tokenizer.n_vocab == TOKENIZER.n_vocab
+    assert not (tmp_path / "unused").exists()
+
+
+def test_half_made_tokens_are_made_again(tmp_path):
+    path, folder = tmp_path / "tale.txt", tmp_path / "tokens"
+    path.write_text(TALE)
+    ids = ids_of(prepare(path, folder, 300).training)
+    (folder / corpus.RECORD).unlink()
+    write_shard(folder / "000007.bin", array("H", [1, 2, 3]))
+    assert ids_of(prepare(path, folder, 300).training) == ids
+    record = json.loads((folder / corpus.RECORD).read_text())
+    assert record == {str(path): path.stat().st_size}
+
+
+# ------------------------------------------------------------------------------ windows
+
+
+@pytest.mark.parametrize("length", [9, 100, 1001])
+def test_every_window_comes_once_before_any_comes_again(length):
+    windows = ShuffledWindows(torch.arange(length), 4, batch_size=1, seed=3)
+    for epoch in range(3):
+        steps = range(epoch * len(windows), (epoch + 1) * len(windows))
+        starts = sorted(windows.batch(step)[0][0, 0].item() for step in steps)
+        assert len(set(starts)) >= len(windows) - 1  # the last may be moved into reach
+        assert max(b - a for a, b in zip(starts, starts[1:] or [0])) <= 4
+    order = [windows.batch(step)[0][0, 0].item() for step in range(len(windows))]
+    assert length < 10 or order != sorted(order)
+
+
+def test_targets_are_one_ahead_and_batches_follow_from_the_step():
+    windows = ShuffledWindows(torch.arange(1000), 16, batch_size=8, seed=1)
+    for step in (5, 2, 500):
+        inputs, targets = windows.batch(step)
+        assert inputs.shape == targets.shape == (8, 16)
+        assert torch.equal(inputs + 1, targets)
+        again, _ = windows.batch(step)
+        assert torch.equal(inputs, again)
+    other = ShuffledWindows(torch.arange(1000), 16, batch_size=8, seed=2)
+    assert not torch.equal(windows.batch(5)[0], other.batch(5)[0])
+
+
+def test_windows_begin_where_short_documents_do():
+    documents = [[*range(1, 1 + n % 5 + 3), 0] for n in range(200)]
+    ids = torch.tensor(list(chain.from_iterable(documents)))
+    windows = ShuffledWindows(ids, 12, batch_size=50, document_end=0)
+    firsts = windows.batch(0)[0][:, 0]
+    assert set(firsts.tolist()) == {0, 1}
+    assert 15 < (firsts == 0).sum() < 35
+    # A long document is read from everywhere.
+    long = ShuffledWindows(torch.arange(1, 5000), 12, batch_size=50, document_end=0)
+    assert len(set(long.batch(0)[0][:, 0].tolist())) > 40
+
+
+def test_too_few_tokens_for_a_window_are_refused():
+    with pytest.raises(ValueError, match="9"):
+        ShuffledWindows(torch.arange(8), 8, batch_size=1)

@@ -1,0 +1,289 @@
+"""Training: what a step does, that it can stop anywhere, and what it refuses."""
+
+import math
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+import transformers
+from small import SMALL, lively
+from torch.nn import functional as F
+
+from gpt2lib import GPTModel, save_model
+from gpt2lib.data import ShuffledWindows
+from gpt2lib.training import (
+    IGNORED,
+    Metrics,
+    Processes,
+    Trainer,
+    TrainingSettings,
+    bits_per_byte,
+    decay_groups,
+    evaluate,
+    learning_rate_at,
+    perplexity,
+    total_loss,
+)
+
+CFG = replace(SMALL, drop_rate=0.1, context_length=8)
+RUN = TrainingSettings(steps=8, learning_rate=1e-2)
+IDS = torch.randint(CFG.vocab_size, (500,), generator=torch.Generator().manual_seed(1))
+WINDOWS = ShuffledWindows(IDS, CFG.context_length, batch_size=4)
+
+
+def new_trainer(cfg=CFG, settings=RUN):
+    torch.manual_seed(0)
+    return Trainer(GPTModel(cfg), settings)
+
+
+def train(trainer, steps=None):
+    for done in trainer.run(WINDOWS.batch):
+        if done.step == steps:
+            break
+    return trainer
+
+
+def weights(trainer):
+    return [p.detach().clone() for p in trainer.model.parameters()]
+
+
+def assert_same(one, other):
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other)))
+
+
+# ------------------------------------------------------------------------------- losses
+
+
+def test_loss_is_averaged_over_tokens_not_batches():
+    model = lively(GPTModel(CFG))
+    inputs, targets = WINDOWS.batch(0)
+    targets = targets.clone()
+    targets[0, 2:] = IGNORED
+    batches = [(inputs[:3], targets[:3]), (inputs[3:], targets[3:])]
+    with torch.no_grad():
+        logits = model(inputs)
+    expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()
+    assert evaluate(model, batches) == pytest.approx(expected, abs=1e-6)
+    each = [evaluate(model, [batch]) for batch in batches]
+    assert sum(each) / 2 != pytest.approx(expected, abs=1e-4)
+
+
+def test_judging_leaves_the_mode_and_needs_a_token():
+    model = lively(GPTModel(CFG))
+    inputs, targets = WINDOWS.batch(0)
+    for training in (True, False):
+        model.train(training)
+        evaluate(model, [(inputs, targets)])
+        assert model.training is training
+    with pytest.raises(ValueError, match="no token"):
+        evaluate(model, [(inputs, torch.full_like(targets, IGNORED))])
+
+
+def test_a_model_that_knows_nothing_hesitates_between_all_tokens():
+    logits, targets = torch.zeros(2, 3, 50), torch.zeros(2, 3, dtype=torch.int64)
+    loss = total_loss(logits, targets).item() / 6
+    assert perplexity(loss) == pytest.approx(50)
+    # log2(50) bits for each of 6 tokens, spread over 12 bytes
+    assert bits_per_byte(loss, 6, 12) == pytest.approx(math.log2(50) * 6 / 12)
+
+
+# -------------------------------------------------------------------------------- steps
+
+
+def test_rate_rises_in_a_line_and_falls_along_a_cosine():
+    run = TrainingSettings(steps=200, learning_rate=2.0, warmup=20, final_rate=0.1)
+    rates = [learning_rate_at(step, run) for step in range(200)]
+    assert rates[:20] == pytest.approx([2.0 * n / 20 for n in range(1, 21)])
+    fall = rates[20:]
+    assert fall[0] == 2.0 and fall[-1] == pytest.approx(0.2)
+    assert fall == sorted(fall, reverse=True)
+    middle = (fall[0] + fall[-1]) / 2
+    for early, late in zip(fall, fall[::-1]):  # a half cosine is odd about its middle
+        assert early - middle == pytest.approx(middle - late)
+
+
+@pytest.mark.parametrize("cfg", [CFG, replace(CFG, fused_qkv=False, tied_head=False)])
+def test_matrices_decay_and_nothing_else(cfg):
+    model = GPTModel(cfg)
+    matrices, vectors = decay_groups(model, 0.1)
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.1, 0.0)
+    assert {p.ndim for p in matrices["params"]} == {2}
+    assert {p.ndim for p in vectors["params"]} == {1}
+    both = matrices["params"] + vectors["params"]
+    assert sum(p.numel() for p in both) == cfg.n_params
+
+
+def test_training_is_that_of_transformers_with_a_plain_loop(tmp_path):
+    cfg = replace(CFG, drop_rate=0.0)
+    settings = TrainingSettings(steps=6, learning_rate=3e-3, warmup=0, final_rate=1.0)
+    ours = new_trainer(cfg, settings)
+    save_model(ours.model, tmp_path)
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path).train()
+    decayed = [p for p in theirs.parameters() if p.ndim == 2]
+    rest = [p for p in theirs.parameters() if p.ndim == 1]
+    groups = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, 3e-3, (0.9, 0.95), weight_decay=0.1)
+    for done in ours.run(WINDOWS.batch):
+        inputs, targets = WINDOWS.batch(done.step - 1)
+        logits = theirs(inputs).logits
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+        optimizer.step()
+        assert done.loss == pytest.approx(loss.item(), abs=2e-5)
+        assert done.gradient_norm == pytest.approx(norm.item(), rel=1e-3)
+
+
+def test_small_parts_give_the_gradient_of_the_whole():
+    cfg = replace(CFG, drop_rate=0.0)
+    inputs, targets = WINDOWS.batch(0)
+    targets = targets.clone()
+    targets[1:, 3:] = IGNORED  # parts of different weight
+    whole, parts = (
+        new_trainer(cfg, replace(RUN, micro_batch_size=rows)) for rows in (None, 1)
+    )
+    one, other = (t.train_step(inputs, targets) for t in (whole, parts))
+    assert one.loss == pytest.approx(other.loss, abs=1e-5)
+    assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-4)
+    for a, b in zip(whole.model.parameters(), parts.model.parameters()):
+        assert torch.allclose(a.grad, b.grad, atol=1e-6)
+
+
+def test_a_batch_with_nothing_to_learn_is_no_nan():
+    trainer = new_trainer()
+    inputs, targets = WINDOWS.batch(0)
+    done = trainer.train_step(inputs, torch.full_like(targets, IGNORED))
+    assert done.loss == 0 and done.tokens == 0
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+
+
+def test_training_learns():
+    trainer = new_trainer(settings=replace(RUN, steps=60))
+    pattern = ShuffledWindows(torch.arange(500) % 7, CFG.context_length, batch_size=4)
+    losses = [done.loss for done in trainer.run(pattern.batch)]
+    assert losses[0] == pytest.approx(math.log(CFG.vocab_size), abs=0.3)
+    assert sum(losses[-10:]) / 10 < 0.1 * losses[0]
+
+
+def test_bfloat16_follows_float32():
+    runs = [
+        train(new_trainer(settings=replace(RUN, precision=precision))).history
+        for precision in ("float32", "bfloat16")
+    ]
+    for one, other in zip(*runs):
+        assert other.loss == pytest.approx(one.loss, rel=0.03)
+    assert [a.loss for a in runs[0]] != [b.loss for b in runs[1]]
+
+
+def test_compiled_model_trains_alike():
+    cfg = replace(CFG, n_layers=1, drop_rate=0.0)
+    plain, compiled = (
+        train(new_trainer(cfg, replace(RUN, compile=flag)), steps=3)
+        for flag in (False, True)
+    )
+    for one, other in zip(plain.history, compiled.history):
+        assert other.loss == pytest.approx(one.loss, abs=1e-4)
+
+
+# ---------------------------------------------------------------------- stop and go on
+
+
+def test_dropout_leaves_the_global_generator_alone():
+    trainer = new_trainer()
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    trainer.train_step(*WINDOWS.batch(0))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_going_on_from_a_checkpoint_is_exact(tmp_path):
+    unbroken = train(new_trainer())
+    train(new_trainer(), steps=3).save(tmp_path / "checkpoint.pt")
+    resumed = new_trainer()
+    torch.manual_seed(99)  # the state of the world is not the state of the run
+    resumed.load(tmp_path / "checkpoint.pt")
+    assert_same(unbroken, train(resumed))
+    losses = [done.loss for done in unbroken.history]
+    assert [done.loss for done in resumed.history] == losses[3:]
+
+
+def test_an_interrupt_keeps_model_and_history():
+    unbroken, interrupted = train(new_trainer()), new_trainer()
+    with pytest.raises(KeyboardInterrupt):
+        for done in interrupted.run(WINDOWS.batch):
+            if done.step == 5:
+                raise KeyboardInterrupt
+    assert len(interrupted.history) == interrupted.step == 5
+    assert_same(unbroken, train(interrupted))
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_before_the_weights_suffer(poison):
+    trainer = train(new_trainer(), steps=2)
+    with torch.no_grad():
+        trainer.model.final_norm.shift[0] = poison
+    before = weights(trainer)
+    with pytest.raises(FloatingPointError, match="step 3"):
+        train(trainer)
+    for old, new in zip(before, weights(trainer)):
+        assert torch.allclose(old, new, rtol=0, atol=0, equal_nan=True)
+    assert trainer.step == 2
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    train(new_trainer(), steps=1).save(path)
+    with pytest.raises(ValueError, match="learning_rate 0.01 there, 0.5 here"):
+        new_trainer(settings=replace(RUN, learning_rate=0.5)).load(path)
+    with pytest.raises(ValueError, match="another model"):
+        new_trainer(replace(CFG, n_layers=1)).load(path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('the checkpoint was run')",))
+
+
+@pytest.mark.parametrize("contents", [b"", b"no checkpoint", pickle.dumps(Bomb())])
+def test_what_is_no_checkpoint_is_refused_and_never_run(tmp_path, contents):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match="not a training checkpoint"):
+        new_trainer().load(path)
+
+
+def test_rows_that_cannot_be_shared_out_are_refused():
+    trainer = new_trainer()
+    trainer.processes = Processes(rank=0, count=3)
+    with pytest.raises(ValueError, match="multiple of 3"):
+        trainer.train_step(*WINDOWS.batch(0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"micro_batch_size": 0}, "micro_batch_size"),
+        ({"precision": "float16"}, "float32 and bfloat16"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingSettings(**{"steps": 1} | change)
+
+
+def test_metrics_survive_a_line_that_was_cut_off(tmp_path):
+    metrics = Metrics(tmp_path / "metrics.jsonl")
+    assert metrics.read() == []
+    for step in (1, 2, 3):
+        metrics.add(step=step, loss=1 / step)
+    with open(metrics.path, "a") as file:
+        file.write('{"step": 4, "lo')
+    assert [m["step"] for m in metrics.read()] == [1, 2, 3]
+    metrics.cut(2)
+    metrics.add(step=3, loss=0.1)
+    assert [m["loss"] for m in metrics.read()] == [1.0, 0.5, 0.1]
