@@ -1,13 +1,14 @@
 # make lab    the chapters in JupyterLab
 # make test   every test
 # make refresh   run the chapters again and store their outputs, after a change
+# make pocket    train the model in bin/pocket again, in about an hour
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: lab test refresh
+.PHONY: lab test refresh pocket
 
 lab: $(READY)
 	$(RUN) -m jupyterlab --allow-root --ServerApp.root_dir=notebooks
@@ -19,6 +20,9 @@ test: $(READY)
 
 refresh: $(READY)
 	$(RUN) tests/refresh_notebooks.py
+
+pocket: $(READY)
+	$(RUN) -m gpt2lib.course.pocket
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -58,7 +58,16 @@ def _parser():
     verb.add_argument("--seed", type=int, help="repeats a run")
     verb.set_defaults(run=_generate)
 
-    verb = verbs.add_parser("pretrain", help="a text -> a trained model")
+    _add_pretrain(verbs.add_parser("pretrain", help="a text -> a trained model"))
+
+    verb = verbs.add_parser("export", help="any checkpoint -> Hugging Face folder")
+    verb.add_argument("checkpoint", help="name in bin/, or a path")
+    verb.add_argument("folder")
+    verb.set_defaults(run=_export)
+    return parser
+
+
+def _add_pretrain(verb):
     verb.add_argument("--data", required=True, help="text, .jsonl, shards, or a folder")
     verb.add_argument("--out", required=True, help="folder to make")
     verb.add_argument("--config", default="pocket", choices=CONFIGS)
@@ -72,12 +81,6 @@ def _parser():
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--resume", action="store_true", help="from the last checkpoint")
     verb.set_defaults(run=_pretrain)
-
-    verb = verbs.add_parser("export", help="any checkpoint -> Hugging Face folder")
-    verb.add_argument("checkpoint", help="name in bin/, or a path")
-    verb.add_argument("folder")
-    verb.set_defaults(run=_export)
-    return parser
 
 
 def _download(args):

@@ -81,7 +81,9 @@ def read_texts(paths):
 
 def _pieces(file):
     rest = ""
-    while text := file.read(PIECE) + file.readline(PIECE):  # markers stay whole
+    while text := file.read(PIECE):
+        if (rest + text).endswith(ENDOFTEXT):
+            text += file.read(1)  # the line break that belongs to it
         *documents, rest = DOCUMENT_END.split(rest + text)
         for document in filter(None, documents):
             yield from (document, ENDOFTEXT)

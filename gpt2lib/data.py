@@ -2,6 +2,7 @@
 
 import copy
 import math
+import mmap
 import random
 from array import array
 from bisect import bisect_right
@@ -115,36 +116,36 @@ class TokenShards:
 
     def __getitem__(self, span: slice):
         start, stop, _ = span.indices(len(self))
-        parts = []
+        ids = bytearray()
         while start < stop:
             shard = bisect_right(self.ends, start)
             begin = self.ends[shard] - len(self.shards[shard])
             end = min(stop, self.ends[shard])
-            parts.append(self.shards[shard][start - begin : end - begin])
+            ids += self.shards[shard][start - begin : end - begin]
             start = end
-        return torch.cat([part.to(torch.int64) for part in parts or [_NO_IDS]])
-
-
-_NO_IDS = torch.empty(0, dtype=torch.int64)
+        if not ids:
+            return torch.empty(0, dtype=torch.int64)
+        return torch.frombuffer(ids, dtype=torch.uint16).to(torch.int64)
 
 
 def _map_shard(path):
-    """The ids of one shard, uint16, memory-mapped."""
+    """The ids of one shard, uint16, mapped into memory and not read."""
     size = path.stat().st_size
     if not size or size % 2:
         raise ValueError(f"{path} has {size} bytes, which cannot be uint16 token ids")
-    ids = torch.from_file(str(path), size=size // 2, dtype=torch.uint16)
-    head = ids[: 2 * HEADER_INTS]
-    if len(head) < 6 or head[:2].view(torch.int32).item() != SHARD_MAGIC:
-        return ids
-    version, count = head[2:6].view(torch.int32).tolist()
-    if version != SHARD_VERSION or len(ids) != 2 * HEADER_INTS + count:
+    with open(path, "rb") as file:
+        contents = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    header, ids = contents[: 4 * HEADER_INTS], contents[4 * HEADER_INTS :]
+    if len(header) < 4 * HEADER_INTS or header.cast("i")[0] != SHARD_MAGIC:
+        return contents.cast("H")
+    version, count = header.cast("i")[1:3]
+    if version != SHARD_VERSION or len(ids) != 2 * count:
         raise ValueError(
             f"{path} announces version {version} and {count} tokens; expected version "
-            f"{SHARD_VERSION} and the {len(ids) - 2 * HEADER_INTS} tokens that are "
-            "there: write or download it again"
+            f"{SHARD_VERSION} and the {len(ids) // 2} tokens that are there: write or "
+            "download it again"
         )
-    return ids[2 * HEADER_INTS :]
+    return ids.cast("H")
 
 
 def write_shard(path, ids):

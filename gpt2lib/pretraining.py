@@ -71,31 +71,35 @@ def pretrain(
     """
     work = _working_folder(Path(out), resume)
     with connected() as processes:
-        if not processes.is_first:
-            distributed.barrier()  # the first has made the tokens
-        corpus = prepare(data, work / "tokens", cfg.vocab_size)
-        if processes.is_first and processes.count > 1:
-            distributed.barrier()
-        tokenizer, length = corpus.tokenizer, cfg.context_length
-        cfg = dataclasses.replace(cfg, vocab_size=tokenizer.n_vocab)
-        _check_lengths(corpus, length)
-        inputs, targets = sliding_windows(corpus.validation, length)
-        validation = list(zip(inputs.split(ROWS_AT_ONCE), targets.split(ROWS_AT_ONCE)))
+        corpus = _prepare_once(processes, data, work / "tokens", cfg.vocab_size)
+        cfg = dataclasses.replace(cfg, vocab_size=corpus.tokenizer.n_vocab)
+        _check_lengths(corpus, cfg.context_length)
         seed = settings.get("seed", 0)
         batches = ShuffledWindows(
-            corpus.training, length, batch_size, seed, tokenizer.eot_token
+            corpus.training,
+            cfg.context_length,
+            batch_size,
+            seed,
+            corpus.tokenizer.eot_token,
         )
         settings.setdefault("learning_rate", default_learning_rate(cfg.n_params))
         settings["steps"] = steps or max(1, len(batches) // batch_size)
-        model = _new_model(cfg, seed)
-        trainer = Trainer(model, TrainingSettings(**settings), processes)
+        model = _new_model(cfg, seed, processes)
+        trainer = Trainer(
+            model,
+            TrainingSettings(**settings),
+            processes,
+            batch_size=batch_size,
+            training_tokens=len(corpus.training),
+        )
         if resume and (work / CHECKPOINT).exists():
             trainer.load(work / CHECKPOINT)
+        validation = _in_batches(corpus.validation, cfg.context_length)
         metrics = _run(trainer, batches, validation, work, checkpoint_every)
         if not processes.is_first:
             return None
-        save_model(model, out, tokenizer)
-        return _figures(metrics, validation, tokenizer)
+        save_model(model, out, corpus.tokenizer)
+        return _figures(metrics, validation, corpus.tokenizer)
 
 
 def _working_folder(out, resume):
@@ -110,6 +114,15 @@ def _working_folder(out, resume):
     return work
 
 
+def _prepare_once(processes, *args):
+    """`prepare` by the first process, while the others wait to open what it made."""
+    if processes.is_first:
+        corpus = prepare(*args)
+    if processes.count > 1:
+        distributed.barrier()
+    return corpus if processes.is_first else prepare(*args)
+
+
 def _check_lengths(corpus, context_length):
     for part, ids in (("to learn", corpus.training), ("held out", corpus.validation)):
         if len(ids) <= context_length:
@@ -119,12 +132,20 @@ def _check_lengths(corpus, context_length):
             )
 
 
-def _new_model(cfg, seed):
+def _new_model(cfg, seed, processes):
     """Random weights that depend on `seed` alone, on this process's device."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = GPTModel(cfg)
+    if processes.count > 1 and not torch.cuda.is_available():
+        return model  # gloo knows the CPU alone
     return model.to(perform_non_cpu_backend_check())
+
+
+def _in_batches(ids, context_length):
+    """All windows of the held-out ids, each id once."""
+    inputs, targets = sliding_windows(ids, context_length)
+    return list(zip(inputs.split(ROWS_AT_ONCE), targets.split(ROWS_AT_ONCE)))
 
 
 def _run(trainer, batches, validation, work, checkpoint_every):

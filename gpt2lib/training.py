@@ -13,6 +13,7 @@ import random
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from gpt2lib import files
 
 IGNORED = -100  # a target that is not to be learned
+MAY_CHANGE = ("micro_batch_size", "compile")  # on going on; the gradient is the same
 
 # ---------------------------------------------------------------------- how good it is
 
@@ -80,6 +82,23 @@ def perplexity(loss):
 def bits_per_byte(loss, tokens, bytes_):
     """Nats per token -> bits per byte of text, which no choice of tokenizer changes."""
     return loss / math.log(2) * tokens / bytes_
+
+
+# ------------------------------------------------------------------------ what it takes
+
+
+def training_flops(cfg, tokens):
+    """Calculations that training takes: 6 a token and parameter, and attention's own.
+
+    Source: Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix B.
+    """
+    attention = 12 * cfg.n_layers * cfg.emb_dim * cfg.context_length
+    return tokens * (6 * cfg.n_params + attention)
+
+
+def training_memory(cfg):
+    """Bytes of weights, gradients and AdamW's two means, without activations."""
+    return 4 * 4 * cfg.n_params
 
 
 # ------------------------------------------------------------------------- how it moves
@@ -194,12 +213,14 @@ class Trainer:
 
     Args:
         processes: which of how many processes this is; see `connected`.
+        facts: what else must be the same when a checkpoint goes on, by name.
     """
 
-    def __init__(self, model, settings, processes=None):
+    def __init__(self, model, settings, processes=None, **facts):
         self.model = model
         self.settings = settings
         self.processes = processes or Processes()
+        self.facts = dataclasses.asdict(settings) | facts
         self.step = 0
         self.history = []
         self.optimizer = torch.optim.AdamW(
@@ -304,7 +325,7 @@ class Trainer:
         """
         state = {
             "step": self.step,
-            "settings": dataclasses.asdict(self.settings),
+            "facts": self.facts,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -325,18 +346,17 @@ class Trainer:
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            settings = state["settings"]
+            there = state["facts"]
         except OSError:
             raise
         except Exception as error:
             raise ValueError(
                 f"{path} is not a training checkpoint ({type(error).__name__})"
             ) from error
-        now = dataclasses.asdict(self.settings)
         other = [
-            f"{name} {settings.get(name)} there, {now[name]} here"
-            for name in now
-            if settings.get(name) != now[name]
+            f"{name} {there.get(name)} there, {here} here"
+            for name, here in self.facts.items()
+            if there.get(name) != here and name not in MAY_CHANGE
         ]
         if other:
             raise ValueError(f"{path} belongs to a run with {'; '.join(other)}")
@@ -409,7 +429,10 @@ def connected():
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    # Long, since all wait while the first makes the tokens; torchrun notices the dead.
+    distributed.init_process_group(
+        "nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(days=1)
+    )
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:

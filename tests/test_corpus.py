@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt2lib import corpus
@@ -51,6 +51,7 @@ words = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(words, st.integers(1, 9))
 def test_pieces_give_the_tokens_of_the_whole(tmp_path_factory, words, piece):
     text = "".join(words) + "end"
@@ -102,6 +103,7 @@ def test_nothing_to_read_is_said(tmp_path):
 # ------------------------------------------------------------------------------- shards
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 65535)), min_size=1), st.data())
 def test_shards_are_one_long_sequence(tmp_path_factory, parts, data):
     folder = tmp_path_factory.mktemp("shards")

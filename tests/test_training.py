@@ -9,9 +9,18 @@ import torch
 import transformers
 from small import SMALL, lively
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
-from gpt2lib import GPTModel, save_model
+from gpt2lib import (
+    GPT2_124M,
+    GPT2_355M,
+    GPT2_774M,
+    GPT2_1558M,
+    GPTModel,
+    save_model,
+)
 from gpt2lib.data import ShuffledWindows
+from gpt2lib.files import ROOT
 from gpt2lib.training import (
     IGNORED,
     Metrics,
@@ -24,6 +33,8 @@ from gpt2lib.training import (
     learning_rate_at,
     perplexity,
     total_loss,
+    training_flops,
+    training_memory,
 )
 
 CFG = replace(SMALL, drop_rate=0.1, context_length=8)
@@ -287,3 +298,37 @@ def test_metrics_survive_a_line_that_was_cut_off(tmp_path):
     metrics.cut(2)
     metrics.add(step=3, loss=0.1)
     assert [m["loss"] for m in metrics.read()] == [1.0, 0.5, 0.1]
+
+
+# ------------------------------------------------------------------------ what it takes
+
+
+def test_flops_are_those_torch_counts():
+    cfg = replace(CFG, drop_rate=0.0, context_length=24)
+    model, ids = GPTModel(cfg), torch.zeros(1, 24, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        total_loss(model(ids), ids).backward()
+    counted = counter.get_total_flops()
+    # The formula also counts embeddings that are looked up and not multiplied.
+    assert training_flops(cfg, 24) == pytest.approx(counted, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "cfg"),
+    [
+        ("gpt2", GPT2_124M),
+        ("gpt2-medium", GPT2_355M),
+        ("gpt2-large", GPT2_774M),
+        ("gpt2-xl", GPT2_1558M),
+    ],
+)
+def test_the_table_in_the_readme_is_computed(name, cfg):
+    readme = (ROOT / "README.md").read_text()
+    for billions in (10, 100):
+        flops = training_flops(cfg, billions * 10**9)
+        hours = flops / (0.4 * 989e12) / 3600
+        memory = training_memory(cfg) / 1e9
+        assert (
+            f"| `{name}` | {billions} billion | {flops:.1e} | {hours:,.1f} | "
+            f"{hours / 8:,.1f} | {memory:.1f} GB |"
+        ) in readme

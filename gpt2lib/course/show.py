@@ -5,10 +5,9 @@ Every function displays and returns nothing.
 
 import html
 import inspect
-from itertools import accumulate
 
 import torch
-from IPython.display import HTML, Markdown, display
+from IPython.display import HTML, Markdown, clear_output, display
 from matplotlib import pyplot as plt
 
 from gpt2lib.training import Metrics
@@ -135,18 +134,21 @@ def curves(lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=Fal
     plt.show()
 
 
+def live(lines, **style):
+    """`curves` that take the place of what the cell showed before."""
+    clear_output(wait=True)
+    curves(lines, **style)
+
+
 def training(path):
-    """The file of measurements that training leaves: losses over tokens read."""
+    """Draws the file of measurements that training leaves."""
+    steps = {"training": "loss", "held out": "val_loss"}
     measured = Metrics(path).read()
-    steps = [m for m in measured if "loss" in m]
-    tokens = list(accumulate(m["tokens"] for m in steps))
-    read = {m["step"]: n for m, n in zip(steps, tokens)}
-    judged = [m for m in measured if "val_loss" in m]
-    lines = {"training": (tokens, [m["loss"] for m in steps])}
-    if judged:
-        values = [m["val_loss"] for m in judged]
-        lines["held out"] = ([read[m["step"]] for m in judged], values)
-    curves(lines, xlabel="tokens read", ylabel="loss (nats per token)")
+    lines = {}
+    for name, key in steps.items():
+        found = [m for m in measured if key in m]
+        lines[name] = ([m["step"] for m in found], [m[key] for m in found])
+    curves(lines, xlabel="step", ylabel="loss (nats per token)")
 
 
 def bars(groups, labels, xlabel="", title="", number="{:,.0f}"):

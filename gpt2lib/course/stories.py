@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-from ..files import DATA
+from gpt2lib.files import DATA
 
 FOLDER = DATA / "stories"
 LENGTHS = range(350, 851)  # characters of a story
@@ -33,12 +33,17 @@ FORMS = {  # what a template says, in the order of PRONOUNS
 }
 
 
-def stories(seed=0):
-    """One story after the other, no two alike, the same ones for the same seed."""
+def stories(seed=0, title=None):
+    """One story after the other, no two alike, the same ones for the same seed.
+
+    Args:
+        title: of the one plot to tell, such as "Lost and found"; all if None.
+    """
     pick = random.Random(seed)
     told = set()
+    choice = [plot for plot in plots() if title in (None, plot.title)]
     while True:
-        story = _tell(pick.choice(plots()), pick)
+        story = _tell(pick.choice(choice), pick)
         mark = hashlib.blake2b(story.encode(), digest_size=8).digest()
         if len(story) in LENGTHS and mark not in told:
             told.add(mark)

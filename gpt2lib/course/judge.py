@@ -1,0 +1,110 @@
+"""What a model of stories can do, in figures."""
+
+import math
+import random
+from itertools import islice
+
+import torch
+
+from gpt2lib.course.ngram import NGramModel
+from gpt2lib.course.stories import check_story, questions, stories
+from gpt2lib.generate import generate
+from gpt2lib.model import GPTModel
+from gpt2lib.tokenizer import ENDOFTEXT, text_to_token_ids
+from gpt2lib.training import IGNORED, evaluate
+
+UNSEEN_SEED = 1_000_000  # of stories that nothing is trained on
+QUESTION = "\nQuestion: "
+ANSWER = " Answer:"
+
+
+def with_question(story, rng):
+    """A story, a question about it and the answer."""
+    question, answer = rng.choice(questions(story))
+    return f"{story}{QUESTION}{question}{ANSWER} {answer}"
+
+
+def unseen_stories(count, title=None):
+    """Stories that nothing is trained on; all of one plot if `title` names it."""
+    return list(islice(stories(UNSEEN_SEED, title), count))
+
+
+def sample_stories(model, tokenizer, beginnings, temperature=0.8, seed=0):
+    """One story by the model for each given one, whose first four tokens it gets."""
+    generator = torch.Generator().manual_seed(seed)
+    prompts = [text_to_token_ids(text, tokenizer)[:, :4] for text in beginnings]
+    room, end = model.cfg.context_length - 4, tokenizer.eot_token
+    texts = []
+    for batch in torch.cat(prompts).split(100):
+        ids = generate(
+            model, batch, room, None, temperature, eos_id=end, generator=generator
+        )
+        texts += [tokenizer.decode(row.tolist()).split(ENDOFTEXT)[0] for row in ids]
+    return [text.split(QUESTION)[0].strip() for text in texts]
+
+
+def share(flags):
+    """Which fraction of some yes-or-no values is yes."""
+    flags = list(flags)
+    return sum(flags) / len(flags)
+
+
+def share_that_holds(texts):
+    """The fraction of texts that are stories whose words agree."""
+    return share(check_story(text).holds for text in texts)
+
+
+def bits_per_byte(model, tokenizer, tales):
+    """Bits the model needs for each byte of stories, and of the marks that end them."""
+    end = tokenizer.eot_token
+    rows = [[end, *tokenizer.encode(tale), end] for tale in tales]
+    length = max(map(len, rows))
+    ids = torch.tensor([row + [IGNORED] * (length - len(row)) for row in rows])
+    targets = ids[:, 1:]
+    inputs = ids[:, :-1].clamp(min=0)  # what stands for padding is read by nobody
+    loss = evaluate(model, zip(inputs.split(16), targets.split(16)))
+    tokens = (targets != IGNORED).sum().item()
+    return loss * tokens / math.log(2) / sum(map(len, tales))
+
+
+def five_gram_bits_per_byte(training_ids, tokenizer, tales):
+    """The same from a smoothed 5-gram model that has counted the training tokens."""
+    five_grams = NGramModel(training_ids, tokenizer.n_vocab, order=5)
+    end = tokenizer.eot_token
+    ids = [id for tale in tales for id in (*tokenizer.encode(tale), end)]
+    ids = torch.cat([training_ids[-4:], torch.tensor(ids)])
+    bits = -five_grams.probabilities(ids).log2().sum().item()
+    return bits / sum(map(len, tales))
+
+
+def share_answered(model, tokenizer, tales, seed=0):
+    """The fraction of questions about stories that the model answers, word for word."""
+    rng = random.Random(seed)
+    right = []
+    for tale in tales:
+        prompt, _, answer = with_question(tale, rng).rpartition(ANSWER)
+        ids = text_to_token_ids(prompt + ANSWER, tokenizer)
+        room = model.cfg.context_length - ids.shape[1]
+        new = generate(model, ids, max(0, room), eos_id=tokenizer.eot_token)
+        said = tokenizer.decode(new[0, ids.shape[1] :].tolist())
+        right.append(said.split(ENDOFTEXT)[0] == answer)
+    return share(right)
+
+
+def measure(model, corpus, training_text, training_seed):
+    """The figures on pocket's card, but for those of the training itself."""
+    tokenizer, tales = corpus.tokenizer, unseen_stories(500)
+    torch.manual_seed(0)
+    untrained = sample_stories(GPTModel(model.cfg), tokenizer, tales)
+    samples = sample_stories(model, tokenizer, tales)
+    read, ids = islice(stories(training_seed), 500), corpus.training[:]
+    return {
+        "story_bits_per_byte": bits_per_byte(model, tokenizer, tales),
+        "five_gram_bits_per_byte": five_gram_bits_per_byte(ids, tokenizer, tales),
+        "agreement": share_that_holds(samples),
+        "agreement_untrained": share_that_holds(untrained),
+        "agreement_training_data": share_that_holds(read),
+        "memorised": share(text in training_text for text in samples),
+        "answered": share_answered(model, tokenizer, tales[:200]),
+        "sample": next((t for t in samples if check_story(t).holds), samples[0]),
+    }
