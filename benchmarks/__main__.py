@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import bpe, load
+from benchmarks import bpe, load, train
 
-BENCHMARKS = {"bpe": bpe.main, "load": load.main}
+BENCHMARKS = {"bpe": bpe.main, "load": load.main, "train": train.main}
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("name", choices=BENCHMARKS)

@@ -22,14 +22,14 @@ def take_turns(programs, turns=5):
     return seconds
 
 
-def report(title, seconds, peer, megabytes):
+def report(title, seconds, peer, amount, unit="MB"):
     """Prints medians, spread, speed, and the ratio to a peer turn by turn."""
-    print(f"\n{title}\n| | median s | min to max | MB/s | time / {peer} |")
+    print(f"\n{title}\n| | median s | min to max | {unit}/s | time / {peer} |")
     print("|---|---|---|---|---|")
     for name, values in seconds.items():
         ratios = [ours / theirs for ours, theirs in zip(values, seconds[peer])]
         median = statistics.median(values)
         print(
             f"| {name} | {median:.3f} | {min(values):.3f} to {max(values):.3f} "
-            f"| {megabytes / median:.1f} | {statistics.median(ratios):.2f} |"
+            f"| {amount / median:,.1f} | {statistics.median(ratios):.2f} |"
         )

@@ -108,6 +108,41 @@ def _write_values(axis, matrix, largest):
             axis.text(column, row, f"{value:.2f}", color=colour, **place)
 
 
+def grid(texts, shares, rows=None, columns=None, title=""):
+    """A table of short texts, each on a colour: white for a share of 0, dark for 1.
+
+    Args:
+        texts: rows of texts; the last one may be shorter, so that a long text fits.
+        shares: numbers from 0 to 1 in the same rows.
+        rows, columns: what stands beside and above the table.
+    """
+    width, height = max(map(len, texts)), len(texts)
+    size = (0.9 + 0.74 * width, 0.8 + 0.32 * height)
+    _, axis = plt.subplots(figsize=size, layout="constrained")
+    colours = torch.zeros(height, width)
+    for row, values in enumerate(shares):
+        colours[row, : len(values)] = torch.as_tensor(values)
+    axis.imshow(colours, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, line in enumerate(texts):
+        for column, text in enumerate(line):
+            _write(axis, column, row, text, colours[row, column])
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0, labelsize=8)
+    _label(axis.set_xticks, columns and list(map(_visible, columns)))
+    _label(axis.set_yticks, rows)
+    axis.set_title(title, fontsize=10)
+    plt.show()
+
+
+def _write(axis, x, y, text, share):
+    colour = "white" if share > 0.6 else "#222"
+    axis.text(x, y, _visible(text), ha="center", va="center", size=8, color=colour)
+
+
+def _visible(text):
+    return text.replace(" ", "·").replace("\n", "⏎")
+
+
 def curves(lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=False):
     """Named lines over one axis.
 
