@@ -134,7 +134,7 @@ def _check_lengths(corpus, context_length):
 
 def _new_model(cfg, seed, processes):
     """Random weights that depend on `seed` alone, on this process's device."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = GPTModel(cfg)
     if processes.count > 1 and not torch.cuda.is_available():
@@ -154,6 +154,8 @@ def _run(trainer, batches, validation, work, checkpoint_every):
     is_first = trainer.processes.is_first
     if is_first:
         metrics.cut(trainer.step)
+        for left in work.parent.rglob(".*.part"):  # by a process that was killed
+            left.unlink()
     bar = tqdm(total=last, initial=trainer.step, unit="step", disable=not is_first)
     with bar:
         for done in trainer.run(batches.batch):

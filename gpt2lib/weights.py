@@ -181,6 +181,7 @@ class LoadPlan:
         split = sum(len(step.targets) == 3 for step in self.steps)
         stacked = sum(len(step.sources) == 3 for step in self.steps)
         matrices = [s for step in self.steps for s in step.sources if _is_matrix(s)]
+        dropped = f"({some(self.dropped)})" if self.dropped else ""
         lines = {
             "layout": self.layout.title,
             "mapped": sum(len(step.sources) for step in self.steps),
@@ -189,14 +190,14 @@ class LoadPlan:
             "stacked q, k, v": stacked,
             "head": "tied to tok_emb" if self.config.tied_head else "its own",
             "biases set to 0": len(self.zeros),
-            "dropped": f"{len(self.dropped)} ({some(self.dropped)})",
+            "dropped": f"{len(self.dropped)} {dropped}".rstrip(),
             "parameters": f"{self.config.n_params:,}",
         }
         return "\n".join(f"{name + ':':18}{value}" for name, value in lines.items())
 
 
 def plan_loading(name_or_path, *, fused_qkv=True):
-    """Decides how a checkpoint becomes a model, without reading its weights.
+    """Decides how a checkpoint becomes a model, before any weight is copied.
 
     Raises:
         FileNotFoundError, ValueError: as `load_model`.

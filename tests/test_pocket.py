@@ -55,7 +55,7 @@ def test_transformers_opens_pocket(model, tokenizer):
 def test_the_card_says_what_the_model_does(model, tokenizer):
     card = (FOLDER / "README.md").read_text()
     said = re.search(r"unseen stories \| ([\d.]+) \| ([\d.]+) for a 5-gram", card)
-    measured = judge.bits_per_byte(model, tokenizer, TALES)
+    measured = judge.story_bits_per_byte(model, tokenizer, TALES)
     assert measured == pytest.approx(float(said[1]), rel=0.08)
     agreement = float(re.search(r"all hold \| ([\d.]+)%", card)[1]) / 100
     told = judge.sample_stories(model, tokenizer, TALES)
@@ -104,7 +104,7 @@ def test_bits_per_byte_of_a_model_that_knows_nothing(tokenizer):
         model.final_norm.shift.zero_()  # all logits are 0
     tokens = sum(len(tokenizer.encode(tale)) + 1 for tale in TALES[:5])
     expected = tokens * math.log2(tokenizer.n_vocab) / sum(map(len, TALES[:5]))
-    measured = judge.bits_per_byte(model, tokenizer, TALES[:5])
+    measured = judge.story_bits_per_byte(model, tokenizer, TALES[:5])
     assert measured == pytest.approx(expected, rel=1e-5)
 
 

@@ -54,7 +54,7 @@ def share_that_holds(texts):
     return share(check_story(text).holds for text in texts)
 
 
-def bits_per_byte(model, tokenizer, tales):
+def story_bits_per_byte(model, tokenizer, tales):
     """Bits the model needs for each byte of stories, and of the marks that end them."""
     end = tokenizer.eot_token
     rows = [[end, *tokenizer.encode(tale), end] for tale in tales]
@@ -99,7 +99,7 @@ def measure(model, corpus, training_text, training_seed):
     samples = sample_stories(model, tokenizer, tales)
     read, ids = islice(stories(training_seed), 500), corpus.training[:]
     return {
-        "story_bits_per_byte": bits_per_byte(model, tokenizer, tales),
+        "story_bits_per_byte": story_bits_per_byte(model, tokenizer, tales),
         "five_gram_bits_per_byte": five_gram_bits_per_byte(ids, tokenizer, tales),
         "agreement": share_that_holds(samples),
         "agreement_untrained": share_that_holds(untrained),
