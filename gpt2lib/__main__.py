@@ -35,6 +35,9 @@ def main(argv=None):
     except (ValueError, OSError, ArithmeticError) as error:
         print(f"gpt2lib: {'; '.join(str(error).split(chr(10)))}", file=sys.stderr)
         return 1
+    except torch.OutOfMemoryError as error:
+        print(f"gpt2lib: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
@@ -107,7 +110,8 @@ def _generate(args):
 
 
 def _pretrain(args):
-    cfg = CONFIGS[args.config]
+    # Dropout helps who reads a text many times; a pretraining hardly does.
+    cfg = dataclasses.replace(CONFIGS[args.config], drop_rate=0.0)
     if args.context_length is not None:
         cfg = dataclasses.replace(cfg, context_length=args.context_length)
     figures = pretrain(

@@ -87,8 +87,8 @@ def _pieces(file):
         *documents, rest = DOCUMENT_END.split(rest + text)
         for document in filter(None, documents):
             yield from (document, ENDOFTEXT)
-        cut = _last_space(rest) if len(rest) > PIECE else 0
-        if cut:
+        if len(rest) > PIECE:
+            cut = _last_space(rest) or len(rest)  # a text without spaces is cut anyway
             yield rest[:cut]
             rest = rest[cut:]
     if rest:
@@ -107,16 +107,12 @@ def _records(file):
             continue
         try:
             text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError) as error:
+            text.encode()  # fails on half a character
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{file.name}, line {number}: not a JSON object with a field 'text' "
+                f"{file.name}, line {number}: not a JSON object with a string 'text' "
                 f"({type(error).__name__})"
             ) from error
-        if not isinstance(text, str):
-            raise ValueError(
-                f"{file.name}, line {number}: 'text' is {type(text).__name__}, "
-                "not a string"
-            )
         yield from (text, ENDOFTEXT)
 
 
@@ -178,7 +174,7 @@ def _encode_all(batches, tokenizer):
     if len(first) < 4:
         yield from (_encode(batch, tokenizer) for batch in first)
         return
-    workers = os.cpu_count() or 1
+    workers = min(os.cpu_count() or 1, 61)  # as many as Windows allows
     # Not fork, which would copy torch's threads half; and never many batches ahead.
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         pending = deque()
@@ -214,25 +210,68 @@ class Corpus:
 
 
 def prepare(data, folder, vocab_size):
-    """The corpus at `data`; texts are tokenized into `folder`, unless they have been.
+    """Makes the tokens of the texts at `data` in `folder`, unless they are there.
 
     With GPT-2's vocab_size the tokenizer is GPT-2's; else one is trained on the first
-    megabytes. Token shards are taken as they are, with the tokenizer that lies beside
-    them or else GPT-2's. Held out are shards with "val" in their name, or else the
-    last tenth; never more than HELD_OUT tokens.
+    megabytes. Token shards are taken as they are.
 
     Raises:
         FileNotFoundError, ValueError: as `find_texts`, `read_texts`, `tokenize`.
     """
     data, folder = Path(data), Path(folder)
-    if data.suffix == ".bin" or any(data.glob("*.bin")):
-        return _opened(data)
-    paths = find_texts(data)
-    record = {str(path): path.stat().st_size for path in paths}
+    if holds_shards(data):
+        return
+    work = folder.parent.resolve()  # a run may write beside its data
+    paths = [p for p in find_texts(data) if work not in p.resolve().parents]
+    sizes = {str(path): path.stat().st_size for path in paths}
+    record = {"vocab_size": vocab_size, "texts": sizes}
     if not _is_recorded(folder, record):
-        _make(paths, folder, vocab_size, sum(record.values()))
+        _make(paths, folder, vocab_size, sum(sizes.values()))
         files.write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
-    return _opened(folder)
+
+
+def open_corpus(data, folder):
+    """The `Corpus` of the token shards at `data`, or of those made in `folder`.
+
+    The tokenizer lies beside the shards, or else is GPT-2's. Held out are shards with
+    "val" in their name, as in fineweb_val_000000.bin, or else the last tenth; never
+    more than HELD_OUT tokens.
+    """
+    data = Path(data) if holds_shards(Path(data)) else Path(folder)
+    paths = [data] if data.is_file() else sorted(data.glob("*.bin"))
+    held_out = [path for path in paths if re.search(r"(^|_)val(_|\.)", path.name)]
+    training = TokenShards(path for path in paths if path not in held_out)
+    if held_out:
+        validation = TokenShards(held_out)[:HELD_OUT]
+    else:
+        training, validation = training.split(min(len(training) // 10, HELD_OUT))
+    folder = data if data.is_dir() else data.parent
+    has_tokenizer = any((folder / name).is_file() for name in TOKENIZER_FILES)
+    tokenizer = BPETokenizer.load(folder) if has_tokenizer else gpt2_tokenizer()
+    return Corpus(training, validation, tokenizer)
+
+
+def holds_shards(data):
+    """Whether `data` is a token shard or a folder of them.
+
+    Raises:
+        ValueError: a folder with shards and texts; which of them is meant?
+    """
+    if data.is_file():
+        return data.suffix == ".bin"
+    names = [path.name for path in data.glob("*.*") if path.name not in TOKENIZER_FILES]
+    has_shards = any(name.endswith(".bin") for name in names)
+    if has_shards and any(name.endswith((".txt", ".jsonl")) for name in names):
+        raise ValueError(f"{data} holds token shards and texts: give one of the two")
+    return has_shards
+
+
+def gpt2_tokenizer():
+    """GPT-2's tokenizer from a downloaded model, which can be saved, or tiktoken's."""
+    folder = files.BIN / "gpt2"
+    if all((folder / name).is_file() for name in TOKENIZER_FILES):
+        return BPETokenizer.load(folder)
+    return get_gpt2_tokenizer()
 
 
 def _is_recorded(folder, record):
@@ -244,10 +283,10 @@ def _is_recorded(folder, record):
 
 
 def _make(paths, folder, vocab_size, size):
-    for old in (folder / RECORD, *folder.glob("*.bin")):
-        old.unlink(missing_ok=True)
+    for old in (RECORD, *TOKENIZER_FILES, *folder.glob("*.bin")):
+        (folder / old).unlink(missing_ok=True)
     if vocab_size == GPT2_VOCAB_SIZE:
-        tokenizer = get_gpt2_tokenizer()
+        tokenizer = gpt2_tokenizer()
     else:
         tokenizer = BPETokenizer.train(_beginning(read_texts(paths)), vocab_size)
         tokenizer.save(folder)
@@ -262,17 +301,3 @@ def _beginning(texts):
             return
         yield text
         left -= len(text)
-
-
-def _opened(data):
-    paths = [data] if data.is_file() else sorted(data.glob("*.bin"))
-    held_out = [path for path in paths if "val" in path.name]
-    training = TokenShards(path for path in paths if path not in held_out)
-    if held_out:
-        validation = TokenShards(held_out)[:HELD_OUT]
-    else:
-        training, validation = training.split(min(len(training) // 10, HELD_OUT))
-    folder = data if data.is_dir() else data.parent
-    has_tokenizer = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    tokenizer = BPETokenizer.load(folder) if has_tokenizer else get_gpt2_tokenizer()
-    return Corpus(training, validation, tokenizer)

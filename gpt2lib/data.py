@@ -6,6 +6,7 @@ import mmap
 import random
 from array import array
 from bisect import bisect_right
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
@@ -101,8 +102,9 @@ class TokenShards:
     """
 
     def __init__(self, paths):
-        self.shards = [_map_shard(Path(path)) for path in paths]
-        self.ends = list(accumulate(len(shard) for shard in self.shards))
+        self.paths = [Path(path) for path in paths]
+        self._map = lru_cache(maxsize=64)(_map_shard)  # each mapped file stays open
+        self.ends = list(accumulate(len(self._map(path)) for path in self.paths))
         self.length = self.ends[-1] if self.ends else 0
 
     def __len__(self):
@@ -118,10 +120,11 @@ class TokenShards:
         start, stop, _ = span.indices(len(self))
         ids = bytearray()
         while start < stop:
-            shard = bisect_right(self.ends, start)
-            begin = self.ends[shard] - len(self.shards[shard])
-            end = min(stop, self.ends[shard])
-            ids += self.shards[shard][start - begin : end - begin]
+            number = bisect_right(self.ends, start)
+            shard = self._map(self.paths[number])
+            begin = self.ends[number] - len(shard)
+            end = min(stop, self.ends[number])
+            ids += shard[start - begin : end - begin]
             start = end
         if not ids:
             return torch.empty(0, dtype=torch.int64)
@@ -166,9 +169,9 @@ class ShuffledWindows:
     The golden ratio keeps the windows of one batch far apart in the text. Every pass
     has another stride and cuts the text at other places.
 
-    A window that would begin within a short document begins where the document does.
-    Every other one keeps the token before it, which ended the last document: prompts
-    come with and without it.
+    A window that would begin within a short document begins where the document does,
+    so a pass reads some tokens twice and skips as many. Every other one keeps the token
+    before it, which ended the last document: prompts come with and without it.
 
     Args:
         ids: a flat tensor or `TokenShards`.

@@ -6,6 +6,8 @@ checkpoint and the measurements. It may be deleted once the model is good.
 
 import dataclasses
 import math
+import os
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -13,8 +15,8 @@ from torch import distributed
 from tqdm import tqdm
 
 from gpt2lib.config import POCKET
-from gpt2lib.corpus import prepare
-from gpt2lib.data import ShuffledWindows, sliding_windows
+from gpt2lib.corpus import open_corpus, prepare
+from gpt2lib.data import ShuffledWindows
 from gpt2lib.model import GPTModel
 from gpt2lib.training import (
     Metrics,
@@ -69,24 +71,20 @@ def pretrain(
         ValueError: the data, a setting, or a folder that holds another model.
         FloatingPointError: the loss or its gradient is not finite.
     """
+    _check(batch_size, steps, checkpoint_every, settings)
     work = _working_folder(Path(out), resume)
     with connected() as processes:
-        corpus = _prepare_once(processes, data, work / "tokens", cfg.vocab_size)
+        _prepare_once(processes, data, work / "tokens", cfg.vocab_size)
+        corpus = open_corpus(data, work / "tokens")
         cfg = dataclasses.replace(cfg, vocab_size=corpus.tokenizer.n_vocab)
-        _check_lengths(corpus, cfg.context_length)
+        length, end = cfg.context_length, corpus.tokenizer.eot_token
+        _check_lengths(corpus, length)
         seed = settings.get("seed", 0)
-        batches = ShuffledWindows(
-            corpus.training,
-            cfg.context_length,
-            batch_size,
-            seed,
-            corpus.tokenizer.eot_token,
-        )
+        batches = ShuffledWindows(corpus.training, length, batch_size, seed, end)
         settings.setdefault("learning_rate", default_learning_rate(cfg.n_params))
         settings["steps"] = steps or max(1, len(batches) // batch_size)
-        model = _new_model(cfg, seed, processes)
         trainer = Trainer(
-            model,
+            _new_model(cfg, seed, processes),
             TrainingSettings(**settings),
             processes,
             batch_size=batch_size,
@@ -94,33 +92,57 @@ def pretrain(
         )
         if resume and (work / CHECKPOINT).exists():
             trainer.load(work / CHECKPOINT)
-        validation = _in_batches(corpus.validation, cfg.context_length)
+        rows = min(ROWS_AT_ONCE, settings.get("micro_batch_size") or ROWS_AT_ONCE)
+        validation = _in_batches(corpus.validation, length, rows, end)
         metrics = _run(trainer, batches, validation, work, checkpoint_every)
         if not processes.is_first:
             return None
-        save_model(model, out, corpus.tokenizer)
+        tokenizer = corpus.tokenizer  # tiktoken's needs no files: it is known by size
+        save_model(
+            trainer.model, out, tokenizer if hasattr(tokenizer, "save") else None
+        )
         return _figures(metrics, validation, corpus.tokenizer)
+
+
+def _check(batch_size, steps, checkpoint_every, settings):
+    """Refuses at once what would fail only after the tokens are made."""
+    numbers = {"batch_size": batch_size, "checkpoint_every": checkpoint_every}
+    for name, value in (numbers | {"steps": 1 if steps is None else steps}).items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    TrainingSettings(**{"steps": 1} | settings)
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    if batch_size % count:
+        raise ValueError(
+            f"a batch of {batch_size} windows cannot be shared out among {count} "
+            f"processes: use a multiple of {count}"
+        )
 
 
 def _working_folder(out, resume):
     """Where training keeps its own; refuses to write over a model that is there."""
     work = out / "training"
-    present = [p for p in (work / CHECKPOINT, out / "model.safetensors") if p.exists()]
-    if present and not resume:
+    checkpoint, model = work / CHECKPOINT, out / "model.safetensors"
+    if model.exists() and not checkpoint.exists():
+        raise ValueError(f"{out} already holds a model: choose another folder")
+    if checkpoint.exists() and not resume:
         raise ValueError(
-            f"{out} already holds {present[0].name}: go on with --resume, or choose "
-            "another folder"
+            f"{out} already holds {CHECKPOINT}: go on with --resume, or choose another "
+            "folder"
         )
+    work.mkdir(parents=True, exist_ok=True)
     return work
 
 
 def _prepare_once(processes, *args):
-    """`prepare` by the first process, while the others wait to open what it made."""
-    if processes.is_first:
-        corpus = prepare(*args)
+    """`prepare` by the first process, while the others wait, for a day if need be."""
+    waiting = None
     if processes.count > 1:
-        distributed.barrier()
-    return corpus if processes.is_first else prepare(*args)
+        waiting = distributed.new_group(backend="gloo", timeout=timedelta(days=1))
+    if processes.is_first:
+        prepare(*args)
+    if waiting:
+        distributed.barrier(waiting)
 
 
 def _check_lengths(corpus, context_length):
@@ -142,23 +164,25 @@ def _new_model(cfg, seed, processes):
     return model.to(perform_non_cpu_backend_check())
 
 
-def _in_batches(ids, context_length):
-    """All windows of the held-out ids, each id once."""
-    inputs, targets = sliding_windows(ids, context_length)
-    return list(zip(inputs.split(ROWS_AT_ONCE), targets.split(ROWS_AT_ONCE)))
+def _in_batches(ids, context_length, rows, document_end):
+    """One pass over the held-out ids, in windows like those of training."""
+    rows = min(rows, (len(ids) - 1) // context_length)
+    windows = ShuffledWindows(ids, context_length, rows, document_end=document_end)
+    return [windows.batch(step) for step in range(len(windows) // rows)]
 
 
 def _run(trainer, batches, validation, work, checkpoint_every):
     """Trains to the end; the first process measures and saves on the way."""
     metrics, last = Metrics(work / "metrics.jsonl"), trainer.settings.steps
-    is_first = trainer.processes.is_first
+    is_first, parent = trainer.processes.is_first, os.getppid()
     if is_first:
         metrics.cut(trainer.step)
-        for left in work.parent.rglob(".*.part"):  # by a process that was killed
-            left.unlink()
+        _sweep(work.parent, work, work / "tokens")
     bar = tqdm(total=last, initial=trainer.step, unit="step", disable=not is_first)
     with bar:
         for done in trainer.run(batches.batch):
+            if trainer.processes.count > 1 and os.getppid() != parent:
+                raise OSError("torchrun is gone, so its processes stop too")
             if not is_first:
                 continue
             metrics.add(**dataclasses.asdict(done))
@@ -167,12 +191,26 @@ def _run(trainer, batches, validation, work, checkpoint_every):
             )
             bar.update()
             if done.step % checkpoint_every == 0 or done.step == last:
-                val_loss = evaluate(
-                    trainer.model, validation, trainer.settings.precision
-                )
-                metrics.add(step=done.step, val_loss=val_loss)
+                _judge(trainer, validation, metrics)
                 trainer.save(work / CHECKPOINT)
     return metrics.read()
+
+
+def _judge(trainer, validation, metrics):
+    val_loss = evaluate(trainer.model, validation, trainer.settings.precision)
+    if not math.isfinite(val_loss):
+        raise FloatingPointError(
+            f"step {trainer.step}: the held-out loss is {val_loss}. The last "
+            "checkpoint is kept; start again with a lower learning rate"
+        )
+    metrics.add(step=trainer.step, val_loss=val_loss)
+
+
+def _sweep(*folders):
+    """Removes what a process that was killed had begun to write."""
+    for folder in folders:
+        for left in folder.glob(".*.part"):
+            left.unlink()
 
 
 def _figures(metrics, validation, tokenizer):

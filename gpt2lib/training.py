@@ -13,7 +13,6 @@ import random
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from gpt2lib import files
 
 IGNORED = -100  # a target that is not to be learned
-MAY_CHANGE = ("micro_batch_size", "compile")  # on going on; the gradient is the same
+MAY_CHANGE = ("micro_batch_size", "compile")  # when a checkpoint goes on
 
 # ---------------------------------------------------------------------- how good it is
 
@@ -106,7 +105,7 @@ def training_memory(cfg):
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Every choice of a training run that changes its result.
+    """Every choice of a training run but its data and model.
 
     Args:
         steps: updates of the weights, from first to last.
@@ -228,7 +227,9 @@ class Trainer:
         )
         self._model = torch.compile(model) if settings.compile else model
         if self.processes.count > 1:
-            self._model = DistributedDataParallel(self._model)
+            self._model = DistributedDataParallel(
+                self._model, gradient_as_bucket_view=True
+            )
 
     def run(self, batches):
         """Trains to the last step, yielding `Progress` after each.
@@ -405,7 +406,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this one is, and on what device it computes."""
+    """Which of how many processes this one is."""
 
     rank: int = 0
     count: int = 1
@@ -428,12 +429,10 @@ def connected():
         yield Processes()
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # Long, since all wait while the first makes the tokens; torchrun notices the dead.
-    distributed.init_process_group(
-        "nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(days=1)
-    )
-    try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size())
-    finally:
-        distributed.destroy_process_group()
+        local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= gpus:
+            raise ValueError(f"{local + 1} processes but {gpus} GPUs on this machine")
+        torch.cuda.set_device(local)
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    yield Processes(distributed.get_rank(), distributed.get_world_size())
+    distributed.destroy_process_group()  # not after an error: it waits for the others

@@ -1,6 +1,7 @@
 """Texts become shards: nothing lost, nothing loaded whole, errors that say where."""
 
 import json
+import sys
 from array import array
 from itertools import chain
 
@@ -10,12 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt2lib import corpus
-from gpt2lib.corpus import prepare, read_texts, tokenize
+from gpt2lib.corpus import open_corpus, prepare, read_texts, tokenize
 from gpt2lib.data import ShuffledWindows, TokenShards, write_shard
 from gpt2lib.tokenizer import ENDOFTEXT, BPETokenizer
 
 TALE = "The clock went slow, and nobody knew why. Was it the tide?\n\n" * 30
 TOKENIZER = BPETokenizer.train(TALE, 300)
+
+
+def prepared(data, folder, vocab_size=300):
+    prepare(data, folder, vocab_size)
+    return open_corpus(data, folder)
 
 
 def ids_of(shards):
@@ -65,13 +71,15 @@ def test_pieces_give_the_tokens_of_the_whole(tmp_path_factory, words, piece):
     assert ids.tolist() == list(chain.from_iterable(expected))
 
 
-def test_no_piece_is_much_larger_than_asked(tmp_path):
+@pytest.mark.parametrize("text", ["word " * 10_000, "word" * 10_000])
+def test_no_piece_is_much_larger_than_asked(tmp_path, text):
     path = tmp_path / "long.txt"
-    path.write_text("word " * 10_000)
+    path.write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus, "PIECE", 1000)
-        sizes = [len(piece) for piece in read_texts([path])]
-    assert len(sizes) > 10 and max(sizes) < 4000
+        pieces = list(read_texts([path]))
+    assert len(pieces) > 10 and max(map(len, pieces)) < 4000
+    assert "".join(pieces) == text + ENDOFTEXT
 
 
 @pytest.mark.parametrize(
@@ -81,7 +89,8 @@ def test_no_piece_is_much_larger_than_asked(tmp_path):
         ("a.txt", b"good\nbad \xff\n", "not UTF-8, first at line 2"),
         ("a.jsonl", b'{"text": "good"}\n{"text": \n', "line 2"),
         ("a.jsonl", b'{"words": "good"}\n', "line 1"),
-        ("a.jsonl", b'{"text": 3}\n', "'text' is int"),
+        ("a.jsonl", b'{"text": 3}\n', "line 1"),
+        ("a.jsonl", b'{"text": "\\ud800"}\n', "line 1"),
         ("a.bin", b"odd", "cannot be uint16"),
     ],
 )
@@ -89,7 +98,7 @@ def test_what_cannot_be_read_is_named(tmp_path, name, contents, message):
     path = tmp_path / name
     path.write_bytes(contents)
     with pytest.raises(ValueError, match=message) as error:
-        prepare(path, tmp_path / "tokens", 300)
+        prepared(path, tmp_path / "tokens")
     assert name in str(error.value)
 
 
@@ -137,6 +146,7 @@ def test_a_shard_that_is_cut_off_is_refused(tmp_path):
         TokenShards([tmp_path / "cut.bin"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="its files have no holes")
 def test_a_shard_is_mapped_and_not_loaded(tmp_path):
     path = tmp_path / "huge.bin"
     with open(path, "wb") as file:
@@ -173,7 +183,7 @@ def test_a_vocabulary_too_large_for_a_shard_is_refused(tmp_path):
 def test_texts_are_tokenized_once(tmp_path):
     path, folder = tmp_path / "tale.txt", tmp_path / "tokens"
     path.write_text(TALE)
-    made = prepare(path, folder, 300)
+    made = prepared(path, folder)
     ids = TOKENIZER.encode_ordinary(TALE) + [TOKENIZER.eot_token]
     assert ids_of(made.training) + made.validation.tolist() == ids
     assert len(made.validation) == len(ids) // 10
@@ -182,14 +192,14 @@ def test_texts_are_tokenized_once(tmp_path):
     prepare(path, folder, 300)
     assert (folder / "000000.bin").stat().st_mtime_ns == before
     path.write_text(TALE + TALE)
-    assert len(prepare(path, folder, 300).training) > len(made.training)
+    assert len(prepared(path, folder).training) > len(made.training)
 
 
 def test_shards_are_taken_with_the_tokenizer_beside_them(tmp_path):
     TOKENIZER.save(tmp_path)
     write_shard(tmp_path / "train_0.bin", array("H", range(200)))
     write_shard(tmp_path / "val_0.bin", array("H", range(50)))
-    taken = prepare(tmp_path, tmp_path / "unused", 3072)
+    taken = prepared(tmp_path, tmp_path / "unused", 3072)
     assert ids_of(taken.training) == list(range(200))
     assert taken.validation.tolist() == list(range(50))
     assert taken.tokenizer.n_vocab == TOKENIZER.n_vocab
@@ -199,12 +209,46 @@ def test_shards_are_taken_with_the_tokenizer_beside_them(tmp_path):
 def test_half_made_tokens_are_made_again(tmp_path):
     path, folder = tmp_path / "tale.txt", tmp_path / "tokens"
     path.write_text(TALE)
-    ids = ids_of(prepare(path, folder, 300).training)
+    ids = ids_of(prepared(path, folder).training)
     (folder / corpus.RECORD).unlink()
     write_shard(folder / "000007.bin", array("H", [1, 2, 3]))
-    assert ids_of(prepare(path, folder, 300).training) == ids
+    assert ids_of(prepared(path, folder).training) == ids
     record = json.loads((folder / corpus.RECORD).read_text())
-    assert record == {str(path): path.stat().st_size}
+    assert record["texts"] == {str(path): path.stat().st_size}
+
+
+def test_another_vocabulary_is_another_tokenization(tmp_path):
+    path, folder = tmp_path / "tale.txt", tmp_path / "tokens"
+    path.write_text(TALE)
+    assert prepared(path, folder, 300).tokenizer.n_vocab == 300
+    assert prepared(path, folder, 280).tokenizer.n_vocab == 280
+
+
+def test_a_run_may_write_beside_its_texts(tmp_path):
+    (tmp_path / "tale.txt").write_text(TALE)
+    folder = tmp_path / "out" / "training" / "tokens"
+    ids = ids_of(prepared(tmp_path, folder).training)
+    (folder.parent / "metrics.jsonl").write_text('{"step": 1}\n')
+    before = (folder / "000000.bin").stat().st_mtime_ns
+    assert ids_of(prepared(tmp_path, folder).training) == ids
+    assert (folder / "000000.bin").stat().st_mtime_ns == before
+
+
+def test_shards_and_texts_in_one_folder_are_refused(tmp_path):
+    (tmp_path / "tale.txt").write_text(TALE)
+    write_shard(tmp_path / "train.bin", array("H", range(9)))
+    with pytest.raises(ValueError, match="one of the two"):
+        prepare(tmp_path, tmp_path / "tokens", 300)
+
+
+def test_only_a_whole_word_makes_a_shard_held_out(tmp_path):
+    TOKENIZER.save(tmp_path)
+    write_shard(tmp_path / "medieval_0.bin", array("H", range(100)))
+    write_shard(tmp_path / "interval.bin", array("H", range(100)))
+    assert len(prepared(tmp_path, tmp_path).training) == 180
+    write_shard(tmp_path / "web_val_000000.bin", array("H", range(7)))
+    taken = prepared(tmp_path, tmp_path)
+    assert (len(taken.training), len(taken.validation)) == (200, 7)
 
 
 # ------------------------------------------------------------------------------ windows

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from gpt2lib import GPT2_124M
 from gpt2lib.course import check, show
+from gpt2lib.training import Metrics
 
 matplotlib.use("Agg")
 
@@ -408,6 +409,21 @@ def test_curves_draw_every_line(shown):
     show.curves({"a": [1, 2], "b": ([3, 4], [5, 6])}, x=[7, 8], log_y=True)
     lines = [line.get_xydata().tolist() for line in shown[0].axes[0].lines]
     assert lines == [[[7, 1], [8, 2]], [[3, 5], [4, 6]]]
+
+
+def test_measurements_plot_themselves(shown, tmp_path):
+    metrics = Metrics(tmp_path / "metrics.jsonl")
+    for step in (1, 2):
+        metrics.add(step=step, loss=5.0 - step)
+    metrics.add(step=2, val_loss=4.5)
+    show.training(metrics.path)
+    lines = [line.get_xydata().tolist() for line in shown[0].axes[0].lines]
+    assert lines == [[[1, 4.0], [2, 3.0]], [[2, 4.5]]]
+
+
+def test_live_curves_take_the_place_of_the_last(shown, capsys):
+    show.live({"loss": [2, 1]})
+    assert shown[0].axes[0].lines[0].get_ydata().tolist() == [2, 1]
 
 
 def test_bars_have_the_lengths_given(shown):

@@ -2,7 +2,7 @@
 
 import json
 import os
-import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +15,15 @@ from safetensors.torch import load_file
 
 from gpt2lib import load_model, load_tokenizer
 from gpt2lib.course.stories import stories
+from gpt2lib.data import ShuffledWindows
 from gpt2lib.tokenizer import ENDOFTEXT
 from gpt2lib.training import Metrics
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as Unix does")
+resource = pytest.importorskip("resource")  # what follows kills as Unix does
+on_cpu = pytest.mark.skipif(
+    torch.backends.mps.is_available(), reason="one process would compute on the GPU"
+)
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 STEPS = 12
 
@@ -46,7 +51,7 @@ def pretrain(data, out, *options, processes=1, **how):
         capture_output=True,
         text=True,
         timeout=240,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
         **how,
     )
 
@@ -63,13 +68,20 @@ def kill_after(steps, data, out, *options, processes=1):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
     )
     while len(losses(out)) < steps:
         assert run.poll() is None, "ended before it could be killed"
         time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGKILL)
+    for pid in (run.pid, *workers_of(run)):
+        os.kill(pid, signal.SIGKILL)
     run.wait()
+
+
+def workers_of(run):
+    """The processes that torchrun has started, each in a session of its own."""
+    listed = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True)
+    return [int(pid) for pid in listed.stdout.split()]
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +117,11 @@ def test_the_figures_are_those_of_the_text_held_out(unbroken):
         size=(out / "training/tokens/000000.bin").stat().st_size // 2,
         dtype=torch.uint16,
     )[512:].long()
-    held_out = tokens[-(len(tokens) // 10) :]
-    count = (len(held_out) - 1) // 32
-    inputs = held_out[: count * 32].view(count, 32)
-    targets = held_out[1 : count * 32 + 1].view(count, 32)
+    windows = ShuffledWindows(
+        tokens[-(len(tokens) // 10) :], 32, 16, document_end=tokenizer.eot_token
+    )
+    batches = [windows.batch(step) for step in range(len(windows) // 16)]
+    inputs, targets = (torch.cat(part) for part in zip(*batches))
     with torch.no_grad():
         log_probabilities = model(inputs).log_softmax(-1)
     loss = -log_probabilities.gather(-1, targets[..., None]).mean().item()
@@ -150,6 +163,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(unbroken, data, tmp_path):
     assert_same_weights(out, unbroken[0])
 
 
+@on_cpu
 def test_two_processes_do_what_one_does(unbroken, data, tmp_path):
     out = tmp_path / "two"
     run = pretrain(data, out, processes=2)
@@ -158,12 +172,45 @@ def test_two_processes_do_what_one_does(unbroken, data, tmp_path):
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
 
 
+@on_cpu
 def test_what_two_began_one_ends(unbroken, data, tmp_path):
     out = tmp_path / "fewer"
     kill_after(5, data, out, processes=2)
+    begun = torch.load(out / "training" / "checkpoint.pt", weights_only=True)
+    assert begun["step"] < STEPS
     run = pretrain(data, out, "--resume")
     assert run.returncode == 0, run.stderr
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_end_when_torchrun_is_killed(data, tmp_path):
+    out = tmp_path / "orphans"
+    run = subprocess.Popen(
+        command(data, out, "--steps", 10_000, processes=2),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
+    while len(losses(out)) < 2:
+        assert run.poll() is None
+        time.sleep(0.05)
+    workers = workers_of(run)
+    assert len(workers) == 2
+    run.kill()
+    run.wait()
+    for _ in range(600):
+        if not any(map(is_alive, workers)):
+            return
+        time.sleep(0.1)
+    pytest.fail("torchrun's processes go on without it")
 
 
 def test_a_killed_worker_ends_the_job(data, tmp_path):
@@ -173,15 +220,12 @@ def test_a_killed_worker_ends_the_job(data, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
     )
     while len(losses(out)) < 2:
         assert run.poll() is None
         time.sleep(0.05)
-    children = subprocess.run(
-        ["pgrep", "-P", str(run.pid)], capture_output=True, text=True
-    ).stdout.split()
-    os.kill(int(children[-1]), signal.SIGKILL)
+    os.kill(workers_of(run)[-1], signal.SIGKILL)
     _, errors = run.communicate(timeout=120)
     assert run.returncode != 0
     assert "SIGKILL" in errors or "-9" in errors
@@ -206,3 +250,28 @@ def test_a_text_too_short_is_refused(tmp_path):
     run = pretrain(tmp_path / "short.txt", tmp_path / "out")
     assert run.returncode == 1
     assert "tokens, but a window needs 33" in run.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch-size", 0], "batch_size must be at least 1"),
+        (["--steps", 0], "steps must be at least 1"),
+        (["--checkpoint-every", 0], "checkpoint_every must be at least 1"),
+        (["--micro-batch-size", -1], "micro_batch_size must be at least 1"),
+        (["--context-length", 0], "context_length must be a whole number >= 1"),
+        (["--data", "nowhere.bin"], "no text at nowhere.bin"),
+        (["--out", __file__], "Not a directory"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(data, tmp_path, options, message):
+    run = pretrain(data, tmp_path / "out", *options)
+    assert run.returncode == 1
+    assert message in run.stderr and run.stderr.count("\n") == 1
+
+
+def test_a_model_without_its_training_is_not_written_over(unbroken, data, tmp_path):
+    out = tmp_path / "model"
+    shutil.copytree(unbroken[0], out, ignore=shutil.ignore_patterns("training"))
+    run = pretrain(data, out, "--resume")
+    assert run.returncode == 1 and "already holds a model" in run.stderr

@@ -1,6 +1,6 @@
 """How bin/pocket is made: python -m gpt2lib.course.pocket
 
-It writes the texts, trains on each of them once, measures, and writes the card. An
+It writes the texts, reads them about once, measures, and writes the card. An
 interrupted run goes on where it was.
 """
 
@@ -12,7 +12,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from gpt2lib.config import POCKET
-from gpt2lib.corpus import prepare
+from gpt2lib.corpus import open_corpus
 from gpt2lib.course import extras, judge, show
 from gpt2lib.course.stories import stories
 from gpt2lib.files import BIN, DATA, atomic_write, write_text
@@ -78,9 +78,10 @@ def make():
     save_model(load_model(WORK).half(), FOLDER, load_tokenizer(WORK))
     work = WORK / "training"
     save_metrics(work / "metrics.jsonl", FOLDER / "metrics.jsonl")
+    plt.switch_backend("agg")
     show.training(FOLDER / "metrics.jsonl")
     plt.savefig(FOLDER / "loss.png", dpi=100)
-    corpus = prepare(TEXTS, work / "tokens", POCKET.vocab_size)
+    corpus = open_corpus(TEXTS, work / "tokens")
     model = load_model(FOLDER)  # what is measured is what is delivered
     measured = judge.measure(model, corpus, TEXTS.read_text(), SEED)
     write_text(FOLDER / "README.md", card(model, trained | measured))
@@ -157,12 +158,12 @@ example, that what was lost is what is found, or that numbers add up;
     make pocket
 
 - {characters:,} characters of text, by share of characters: {shares}
-- {tokens:,} tokens in {steps:,} steps, each text about once: {settings}
+- {tokens:,} tokens in {steps:,} steps, about as many as the texts have: {settings}
 - {minutes:.0f} minutes of training at {tokens_per_second:,} tokens/s, while other \
 programs ran beside it
 - {versions}
 
-![training and held-out loss over tokens read](loss.png)
+![training and held-out loss over steps](loss.png)
 """
 
 

@@ -42,6 +42,9 @@ def stories(seed=0, title=None):
     pick = random.Random(seed)
     told = set()
     choice = [plot for plot in plots() if title in (None, plot.title)]
+    if not choice:
+        known = ", ".join(plot.title for plot in plots())
+        raise ValueError(f"no plot is called {title!r}; there are {known}")
     while True:
         story = _tell(pick.choice(choice), pick)
         mark = hashlib.blake2b(story.encode(), digest_size=8).digest()
