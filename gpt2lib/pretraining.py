@@ -27,7 +27,7 @@ from gpt2lib.training import (
     evaluate,
     perplexity,
 )
-from gpt2lib.weights import perform_non_cpu_backend_check, save_model
+from gpt2lib.weights import load_model, perform_non_cpu_backend_check, save_model
 
 CHECKPOINT = "checkpoint.pt"
 ROWS_AT_ONCE = 16  # when judging
@@ -51,6 +51,7 @@ def pretrain(
     batch_size=32,
     checkpoint_every=250,
     resume=False,
+    start=None,
     **settings,
 ):
     """Trains a model from random weights and returns the measured figures.
@@ -65,6 +66,8 @@ def pretrain(
         batch_size: windows of cfg.context_length a step, over all processes.
         checkpoint_every: steps between checkpoints and judgements.
         resume: go on from the last checkpoint, if there is one.
+        start: a trained model to begin with, by name or path, instead of random
+            weights of cfg; the data must have been tokenized with its tokenizer.
         settings: other fields of `TrainingSettings`.
 
     Raises:
@@ -72,19 +75,19 @@ def pretrain(
         FloatingPointError: the loss or its gradient is not finite.
     """
     _check(batch_size, steps, checkpoint_every, settings)
-    work = _working_folder(Path(out), resume)
+    work, seed = _working_folder(Path(out), resume), settings.get("seed", 0)
     with connected() as processes:
         _prepare_once(processes, data, work / "tokens", cfg.vocab_size)
         corpus = open_corpus(data, work / "tokens")
         cfg = dataclasses.replace(cfg, vocab_size=corpus.tokenizer.n_vocab)
-        length, end = cfg.context_length, corpus.tokenizer.eot_token
+        model = load_model(start) if start else _random_model(cfg, seed)
+        length, end = model.cfg.context_length, corpus.tokenizer.eot_token
         _check_lengths(corpus, length)
-        seed = settings.get("seed", 0)
         batches = ShuffledWindows(corpus.training, length, batch_size, seed, end)
         settings.setdefault("learning_rate", default_learning_rate(cfg.n_params))
         settings["steps"] = steps or max(1, len(batches) // batch_size)
         trainer = Trainer(
-            _new_model(cfg, seed, processes),
+            model.to(_device(processes)),
             TrainingSettings(**settings),
             processes,
             batch_size=batch_size,
@@ -92,16 +95,12 @@ def pretrain(
         )
         if resume and (work / CHECKPOINT).exists():
             trainer.load(work / CHECKPOINT)
-        rows = min(ROWS_AT_ONCE, settings.get("micro_batch_size") or ROWS_AT_ONCE)
+        rows = settings.get("micro_batch_size") or ROWS_AT_ONCE
         validation = _in_batches(corpus.validation, length, rows, end)
         metrics = _run(trainer, batches, validation, work, checkpoint_every)
-        if not processes.is_first:
-            return None
-        tokenizer = corpus.tokenizer  # tiktoken's needs no files: it is known by size
-        save_model(
-            trainer.model, out, tokenizer if hasattr(tokenizer, "save") else None
-        )
-        return _figures(metrics, validation, corpus.tokenizer)
+        if processes.is_first:
+            _save(model, out, corpus.tokenizer)
+            return _figures(metrics, validation, corpus.tokenizer)
 
 
 def _check(batch_size, steps, checkpoint_every, settings):
@@ -154,19 +153,22 @@ def _check_lengths(corpus, context_length):
             )
 
 
-def _new_model(cfg, seed, processes):
-    """Random weights that depend on `seed` alone, on this process's device."""
+def _random_model(cfg, seed):
+    """A new model; its weights depend on `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = GPTModel(cfg)
+        return GPTModel(cfg)
+
+
+def _device(processes):
     if processes.count > 1 and not torch.cuda.is_available():
-        return model  # gloo knows the CPU alone
-    return model.to(perform_non_cpu_backend_check())
+        return "cpu"  # gloo knows no other
+    return perform_non_cpu_backend_check()
 
 
 def _in_batches(ids, context_length, rows, document_end):
     """One pass over the held-out ids, in windows like those of training."""
-    rows = min(rows, (len(ids) - 1) // context_length)
+    rows = min(rows, ROWS_AT_ONCE, (len(ids) - 1) // context_length)
     windows = ShuffledWindows(ids, context_length, rows, document_end=document_end)
     return [windows.batch(step) for step in range(len(windows) // rows)]
 
@@ -211,6 +213,11 @@ def _sweep(*folders):
     for folder in folders:
         for left in folder.glob(".*.part"):
             left.unlink()
+
+
+def _save(model, out, tokenizer):
+    """The Hugging Face folder. Without tokenizer files it is known by size: GPT-2's."""
+    save_model(model, out, tokenizer if hasattr(tokenizer, "save") else None)
 
 
 def _figures(metrics, validation, tokenizer):
