@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from itertools import islice
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from small import SMALL
 
-from gpt2lib import load_model, load_tokenizer
+from gpt2lib import corpus, load_model, load_tokenizer
 from gpt2lib.course.stories import stories
-from gpt2lib.data import ShuffledWindows
+from gpt2lib.data import ShuffledWindows, write_shard
+from gpt2lib.pretraining import pretrain as run_here
 from gpt2lib.tokenizer import ENDOFTEXT
 from gpt2lib.training import Metrics
 
@@ -275,3 +278,29 @@ def test_a_model_without_its_training_is_not_written_over(unbroken, data, tmp_pa
     shutil.copytree(unbroken[0], out, ignore=shutil.ignore_patterns("training"))
     run = pretrain(data, out, "--resume")
     assert run.returncode == 1 and "already holds a model" in run.stderr
+
+
+def test_shards_without_a_tokenizer_are_in_gpt2s_vocabulary(tmp_path):
+    try:
+        corpus.gpt2_tokenizer()
+    except FileNotFoundError:
+        pytest.skip("GPT-2's vocabulary is not at hand")
+    ids = array("H", (n * 7919 % 50257 for n in range(2000)))
+    write_shard(tmp_path / "train.bin", ids)
+    out = tmp_path / "out"
+    run_here(tmp_path, out, SMALL, steps=2, batch_size=2)
+    assert load_model(out).cfg.vocab_size == 50257
+    assert load_tokenizer(out).encode("Every effort moves you") == [
+        6109,
+        3626,
+        6100,
+        345,
+    ]
+
+
+def test_training_may_begin_with_a_trained_model(unbroken, tmp_path):
+    out, _ = unbroken
+    tokens = out / "training" / "tokens"
+    again = run_here(tokens, tmp_path / "on", start=out, steps=1, batch_size=4)
+    before = Metrics(out / "training" / "metrics.jsonl").read()[-1]["val_loss"]
+    assert again["train_loss"] < before + 0.5 < losses(out)[0]
