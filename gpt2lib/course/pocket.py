@@ -85,13 +85,13 @@ def make():
     plt.switch_backend("agg")
     show.training(FOLDER / "metrics.jsonl")
     plt.savefig(FOLDER / "loss.png", dpi=100)
-    corpus = open_corpus(tokens(), last)
+    corpus = open_corpus(token_folder(), last)
     model = load_model(FOLDER)  # what is measured is what is delivered
     measured = judge.measure(model, corpus, TEXTS.read_text(), SEED)
     write_text(FOLDER / "README.md", card(model, trained | measured))
 
 
-def tokens():
+def token_folder():
     """Where the first round puts the tokens of the texts."""
     return next(iter(ROUNDS)) / "training" / "tokens"
 
@@ -102,7 +102,7 @@ def train():
     for out, settings in ROUNDS.items():
         settings = {"precision": "bfloat16", "resume": True, "start": start} | settings
         figures.append(pretrain(data, out, POCKET, **settings))
-        data, start = tokens(), out
+        data, start = token_folder(), out
     sums = {key: sum(f[key] for f in figures) for key in ("steps", "tokens", "seconds")}
     return figures[-1] | sums
 
