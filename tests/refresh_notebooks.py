@@ -4,6 +4,8 @@ What is stored is only what a reader needs: no execution counts, times or paths.
 README's drawing of GPT-2 is drawn again too.
 """
 
+import base64
+import io
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import matplotlib
 import nbformat
 from matplotlib import pyplot as plt
 from nbclient import NotebookClient
+from PIL import Image
 
 from gpt2lib import GPT2_124M
 from gpt2lib.course import show
@@ -48,6 +51,16 @@ def clean(notebook):
                 if output.output_type == "execute_result":
                     output.execution_count = None
                 output.get("metadata", {}).clear()
+                if "image/png" in output.get("data", {}):
+                    output.data["image/png"] = smaller(output.data["image/png"])
+
+
+def smaller(png):
+    """The same picture in 64 colours, which is enough for a figure."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    file = io.BytesIO()
+    picture.quantize(64).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def draw_architecture():
