@@ -31,6 +31,7 @@ PIECE = 2**20  # characters that are read, and encoded, at a time
 SHARD = 10**8  # tokens a file
 HELD_OUT = 2**17  # tokens to judge by, at most
 SAMPLE = 10**7  # characters from which a tokenizer learns
+NO_TEXTS = ("merges.txt", "metrics.jsonl")  # a run may write beside its data
 DOCUMENT_END = re.compile(re.escape(ENDOFTEXT) + r"\n?")
 GPT2_VOCAB_SIZE = 50257
 RECORD = "tokens.json"
@@ -47,7 +48,11 @@ def find_texts(path):
     path = Path(path)
     if path.is_file():
         return [path]
-    found = [p for p in sorted(path.rglob("*")) if p.suffix in (".txt", ".jsonl")]
+    found = [
+        p
+        for p in sorted(path.rglob("*"))
+        if p.suffix in (".txt", ".jsonl") and p.name not in NO_TEXTS
+    ]
     if not found:
         raise FileNotFoundError(
             f"no text at {path}: give a .txt file, a .jsonl file with a field 'text', "
@@ -87,8 +92,10 @@ def _pieces(file):
         *documents, rest = DOCUMENT_END.split(rest + text)
         for document in filter(None, documents):
             yield from (document, ENDOFTEXT)
-        if len(rest) > PIECE:
-            cut = _last_space(rest) or len(rest)  # a text without spaces is cut anyway
+        cut = _last_space(rest) if len(rest) > PIECE else 0
+        if not cut and len(rest) > 4 * PIECE:  # without spaces it is cut anywhere
+            cut = len(rest) - len(ENDOFTEXT)
+        if cut:
             yield rest[:cut]
             rest = rest[cut:]
     if rest:
@@ -221,8 +228,7 @@ def prepare(data, folder, vocab_size):
     data, folder = Path(data), Path(folder)
     if holds_shards(data):
         return
-    work = folder.parent.resolve()  # a run may write beside its data
-    paths = [p for p in find_texts(data) if work not in p.resolve().parents]
+    paths = find_texts(data)
     sizes = {str(path): path.stat().st_size for path in paths}
     record = {"vocab_size": vocab_size, "texts": sizes}
     if not _is_recorded(folder, record):
