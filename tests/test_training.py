@@ -67,7 +67,7 @@ def assert_same(one, other):
 
 
 def test_loss_is_averaged_over_tokens_not_batches():
-    model = lively(GPTModel(CFG))
+    model = lively(GPTModel(CFG)).eval()
     inputs, targets = WINDOWS.batch(0)
     targets = targets.clone()
     targets[0, 2:] = IGNORED
