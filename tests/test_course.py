@@ -426,6 +426,13 @@ def test_live_curves_take_the_place_of_the_last(shown, capsys):
     assert shown[0].axes[0].lines[0].get_ydata().tolist() == [2, 1]
 
 
+def test_a_grid_shows_every_text_on_its_share(shown):
+    show.grid([["a b", "c"], ["d"]], [[0.0, 1.0], [0.5]], rows=["x", "y"])
+    axis = shown[0].axes[0]
+    assert [text.get_text() for text in axis.texts] == ["a·b", "c", "d"]
+    assert axis.images[0].get_array().tolist() == [[0, 1], [0.5, 0]]
+
+
 def test_bars_have_the_lengths_given(shown):
     show.bars({"a": [1, 2], "b": [3, 4]}, ["x", "y"])
     assert [bar.get_width() for bar in shown[0].axes[0].patches] == [1, 2, 3, 4]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from array import array
+from contextlib import suppress
 from itertools import islice
 
 import pytest
@@ -64,21 +65,28 @@ def losses(out):
     return [m["loss"] for m in measured if "loss" in m]
 
 
-def kill_after(steps, data, out, *options, processes=1):
-    """Starts a run and kills it, all of it, once it has done some steps."""
+def start(steps, data, out, *options, processes=1):
+    """A run that goes on in the background and has done some steps already."""
     run = subprocess.Popen(
         command(data, out, *options, processes=processes),
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
         env=ENVIRONMENT,
     )
     while len(losses(out)) < steps:
         assert run.poll() is None, "ended before it could be killed"
         time.sleep(0.01)
-    for pid in (run.pid, *workers_of(run)):
-        os.kill(pid, signal.SIGKILL)
-    run.wait()
+    return run
+
+
+def kill_after(steps, data, out, *options, processes=1):
+    """Starts a run and kills it, all of it, once it has done some steps."""
+    run = start(steps, data, out, *options, processes=processes)
+    for pid in (*workers_of(run), run.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    run.communicate()
 
 
 def workers_of(run):
@@ -195,20 +203,10 @@ def is_alive(pid):
 
 
 def test_workers_end_when_torchrun_is_killed(data, tmp_path):
-    out = tmp_path / "orphans"
-    run = subprocess.Popen(
-        command(data, out, "--steps", 10_000, processes=2),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-    )
-    while len(losses(out)) < 2:
-        assert run.poll() is None
-        time.sleep(0.05)
+    run = start(2, data, tmp_path / "out", "--steps", 10_000, processes=2)
     workers = workers_of(run)
     assert len(workers) == 2
     run.kill()
-    run.wait()
     for _ in range(600):
         if not any(map(is_alive, workers)):
             return
@@ -217,17 +215,7 @@ def test_workers_end_when_torchrun_is_killed(data, tmp_path):
 
 
 def test_a_killed_worker_ends_the_job(data, tmp_path):
-    out = tmp_path / "orphan"
-    run = subprocess.Popen(
-        command(data, out, "--steps", 10_000, processes=2),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
-    while len(losses(out)) < 2:
-        assert run.poll() is None
-        time.sleep(0.05)
+    run = start(2, data, tmp_path / "out", "--steps", 10_000, processes=2)
     os.kill(workers_of(run)[-1], signal.SIGKILL)
     _, errors = run.communicate(timeout=120)
     assert run.returncode != 0
