@@ -8,8 +8,13 @@ import sys
 import torch
 
 from gpt2lib import config, files
+from gpt2lib.checkpoint import Checkpoint
+from gpt2lib.classification import COURSE_LENGTH, LABELS, classify
+from gpt2lib.finetuning import TASKS, TRAINED, finetune
 from gpt2lib.generate import generate
+from gpt2lib.instruction import alpaca_prompt
 from gpt2lib.pretraining import pretrain
+from gpt2lib.reasoning import reasoning_prompt
 from gpt2lib.tokenizer import (
     BPETokenizer,
     load_tokenizer,
@@ -54,14 +59,16 @@ def _parser():
     verb = verbs.add_parser("generate", help="continue a text")
     verb.add_argument("prompt")
     verb.add_argument("--model", default="pocket", help="name in bin/, or a path")
-    verb.add_argument("--max-new-tokens", type=int, default=60)
-    verb.add_argument("--temperature", type=float, default=0.8, help="0 is greedy")
+    verb.add_argument("--max-new-tokens", type=int, help="60 if not given")
+    verb.add_argument("--temperature", type=float, help="0 is greedy; 0.8 if not given")
     verb.add_argument("--top-k", type=int)
     verb.add_argument("--top-p", type=float)
     verb.add_argument("--seed", type=int, help="repeats a run")
     verb.set_defaults(run=_generate)
 
     _add_pretrain(verbs.add_parser("pretrain", help="a text -> a trained model"))
+
+    _add_finetune(verbs.add_parser("finetune", help="a model and examples -> a task"))
 
     verb = verbs.add_parser("export", help="any checkpoint -> Hugging Face folder")
     verb.add_argument("checkpoint", help="name in bin/, or a path")
@@ -86,6 +93,25 @@ def _add_pretrain(verb):
     verb.set_defaults(run=_pretrain)
 
 
+def _add_finetune(verb):
+    verb.add_argument("task", choices=TASKS)
+    verb.add_argument("--data", required=True, help="file of examples")
+    verb.add_argument("--out", required=True, help="folder to make")
+    verb.add_argument("--model", default="pocket", help="name in bin/, or a path")
+    verb.add_argument("--train", default="all", choices=TRAINED, help="what moves")
+    verb.add_argument(
+        "--lora", action="store_const", const="lora", dest="train", help="--train lora"
+    )
+    verb.add_argument("--epochs", type=int, help="the task's own number if not given")
+    verb.add_argument("--batch-size", type=int, default=16)
+    verb.add_argument("--balance", action="store_true", help="as much ham as spam")
+    verb.add_argument("--skip-bad-rows", action="store_true", help="and count them")
+    verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--resume", action="store_true", help="from the last checkpoint")
+    verb.set_defaults(run=_finetune)
+
+
 def _download(args):
     print(files.download(args.name))
 
@@ -93,20 +119,46 @@ def _download(args):
 def _generate(args):
     model = load_model(args.model, device=perform_non_cpu_backend_check())
     tokenizer = load_tokenizer(args.model)
+    task = Checkpoint.find(args.model).settings().get("finetuning_task")
+    if model.cfg.n_classes:
+        return _classify(args.prompt, model, tokenizer, padded=task is None)
+    prompt = PROMPTS[task](args.prompt) if task in PROMPTS else args.prompt
+    temperature, room = (
+        (0.0, model.cfg.context_length) if task in PROMPTS else (0.8, 60)
+    )
+    ids = text_to_token_ids(prompt, tokenizer)
     generator = None
     if args.seed is not None:
         generator = torch.Generator().manual_seed(args.seed)
-    ids = generate(
+    new = generate(
         model,
-        text_to_token_ids(args.prompt, tokenizer),
-        args.max_new_tokens,
-        temperature=args.temperature,
+        ids,
+        room if args.max_new_tokens is None else args.max_new_tokens,
+        temperature=temperature if args.temperature is None else args.temperature,
         top_k=args.top_k,
         top_p=args.top_p,
         eos_id=tokenizer.eot_token,
         generator=generator,
     )
-    print(token_ids_to_text(ids, tokenizer))
+    if task in PROMPTS:  # the prompt is ours, so only the answer is shown
+        new = new[:, ids.shape[1] :]
+    print(token_ids_to_text(new, tokenizer))
+
+
+def _ask(prompt):
+    """A first line is the instruction, what follows its input."""
+    instruction, _, input = prompt.partition("\n")
+    return alpaca_prompt(instruction, input)
+
+
+PROMPTS = {"instruction": _ask, "reasoning": reasoning_prompt}
+
+
+def _classify(text, model, tokenizer, padded):
+    """Prints the verdict; other classifiers than ours are read as the course's are."""
+    length = COURSE_LENGTH if padded else None
+    likely = classify(model, [text], tokenizer, padded_to=length)[0]
+    print(f"{LABELS[likely.argmax()]} ({likely.max():.1%})")
 
 
 def _pretrain(args):
@@ -129,6 +181,24 @@ def _pretrain(args):
     )
     if figures:
         print(json.dumps(figures))
+
+
+def _finetune(args):
+    figures = finetune(
+        args.task,
+        args.data,
+        args.out,
+        args.model,
+        train=args.train,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        balance=args.balance,
+        skip_bad_rows=args.skip_bad_rows,
+        resume=args.resume,
+        precision=args.precision,
+        seed=args.seed,
+    )
+    print(json.dumps(figures))
 
 
 def _export(args):

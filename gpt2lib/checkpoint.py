@@ -16,6 +16,8 @@ from gpt2lib import files
 # Wrappers prefix every name.
 PREFIX = re.compile(r"^((_orig_mod|module|transformer)\.)+")
 
+CLASS_HEAD = "score.weight"  # transformers' name for the head of a classifier
+
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -69,6 +71,8 @@ class Checkpoint:
         for shard in self.shards:
             for name, tensor in _state_dict(_open(shard), shard).items():
                 tensors[PREFIX.sub("", name)] = tensor
+        if CLASS_HEAD in tensors:
+            tensors["lm_head.weight"] = tensors.pop(CLASS_HEAD)
         return tensors
 
     def settings(self):

@@ -21,6 +21,8 @@ class GPTConfig:
         qkv_bias: whether the query, key and value projections add a bias.
         fused_qkv: one matrix for q, k and v (OpenAI's) or three (the course's).
         tied_head: whether the output head is the token embedding itself.
+        n_classes: classes that the head tells apart; 0 for the tokens of the
+            vocabulary, as a language model does.
 
     Raises:
         ValueError: a value cannot work; the message gives it and what is allowed.
@@ -38,6 +40,7 @@ class GPTConfig:
     qkv_bias: bool = True
     fused_qkv: bool = True
     tied_head: bool = True
+    n_classes: int = 0
 
     def __post_init__(self):
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
@@ -57,6 +60,12 @@ class GPTConfig:
                 raise ValueError(
                     f"{name} must be True or False, got {getattr(self, name)!r}"
                 )
+        if type(self.n_classes) is not int or self.n_classes < 0:
+            raise ValueError(
+                f"n_classes must be a whole number >= 0, got {self.n_classes!r}"
+            )
+        if self.n_classes and self.tied_head:
+            raise ValueError("a head for classes has its own weights: tied_head=False")
 
     @property
     def head_dim(self) -> int:
@@ -72,7 +81,7 @@ class GPTConfig:
         attention = 4 * C * C + C + (3 * C if self.qkv_bias else 0)
         feed_forward = 8 * C * C + 5 * C
         block = attention + feed_forward + 2 * norm
-        head = 0 if self.tied_head else self.vocab_size * C
+        head = 0 if self.tied_head else (self.n_classes or self.vocab_size) * C
         return embeddings + self.n_layers * block + norm + head
 
 

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from gpt2lib import files
 
+IGNORED = -100  # a target that is not to be learned
+
 
 def sliding_windows(ids, context_length, stride=None):
     """All windows of one long text as (inputs, targets), views of `ids`, no copies.
@@ -224,3 +226,71 @@ class ShuffledWindows:
         if len(ends):
             return start - len(reach) + int(ends[-1]) + (0 if keep_end else 1)
         return start - len(reach) if start < self.context_length else start
+
+
+class PaddedBatches:
+    """Batches of examples of different lengths, each filled up behind its end.
+
+    What fills up is never learned, and read by nothing that comes before it. Every
+    pass has another order, which depends on `seed` alone. Examples of similar length
+    come together, so that little is filled up.
+
+    Args:
+        examples: (ids, targets), two lists of equal length each.
+
+    Raises:
+        ValueError: no examples, or a batch_size below 1.
+    """
+
+    POOL = 8  # batches among which examples are sorted by length
+
+    def __init__(self, examples, batch_size, seed=0):
+        if not examples or batch_size < 1:
+            raise ValueError(
+                f"batches need at least one example and a batch_size of at least 1, "
+                f"got {len(examples)} and {batch_size}"
+            )
+        self.examples = examples
+        self.batch_size = batch_size
+        self.seed = seed
+        self._batches = lru_cache(maxsize=1)(self._batches_of)
+
+    def __len__(self):
+        """Batches in one pass."""
+        return math.ceil(len(self.examples) / self.batch_size)
+
+    def batch(self, step):
+        """The batch of this step, as long as its longest example.
+
+        Shapes: -> two of (batch_size, T); the last batch of a pass may be smaller
+        """
+        epoch, number = divmod(step, len(self))
+        return pad([self.examples[i] for i in self._batches(epoch)[number]])
+
+    def _batches_of(self, epoch):
+        rng = random.Random(f"{self.seed} {epoch}")
+        order = rng.sample(range(len(self.examples)), len(self.examples))
+        batches, size = [], self.POOL * self.batch_size
+        for start in range(0, len(order), size):
+            pool = sorted(
+                order[start : start + size], key=lambda i: len(self.examples[i][0])
+            )
+            batches += [
+                pool[i : i + self.batch_size]
+                for i in range(0, len(pool), self.batch_size)
+            ]
+        return rng.sample(batches, len(batches))
+
+
+def pad(examples):
+    """(ids, targets) pairs as two tensors; shorter ones are filled up behind.
+
+    Shapes: N pairs of (T_i,) -> two of (N, max T_i)
+
+    >>> pad([([5, 6], [6, 7]), ([8], [9])])[1].tolist()
+    [[6, 7], [9, -100]]
+    """
+    length = max(len(ids) for ids, _ in examples)
+    inputs = [ids + [0] * (length - len(ids)) for ids, _ in examples]
+    targets = [t + [IGNORED] * (length - len(t)) for _, t in examples]
+    return torch.tensor(inputs), torch.tensor(targets)

@@ -77,6 +77,7 @@ def stream(
 
     Shapes: idx (B, T) -> yields (B,)
     """
+    _check_head(model)
     limit = model.cfg.context_length
     context_size = limit if context_size is None else min(context_size, limit)
     if context_size < 1:
@@ -120,6 +121,67 @@ def _steps(model, idx, max_new_tokens, context_size, choose, eos_id):
             caches, unread = None, window
         else:
             unread = next_ids[:, None]
+
+
+def generate_ragged(model, prompts, max_new_tokens=None, eos_id=None, batch_size=64):
+    """The likeliest continuation of prompts of different lengths, many at a time.
+
+    Rows begin together, so nothing is padded in front: while a long prompt is still
+    being read, shorter rows answer already. The ids are those of one by one.
+
+    Args:
+        prompts: lists of ids.
+        max_new_tokens: for each row; what the context has room for if None.
+
+    Returns: the new ids of each prompt; the last one is eos_id if the row met it.
+
+    Raises:
+        ValueError: a prompt that is empty or leaves no room in the context.
+    """
+    _check_head(model)
+    limit = model.cfg.context_length
+    wrong = [len(ids) for ids in prompts if not 0 < len(ids) < limit]
+    if wrong:
+        raise ValueError(
+            f"a prompt has {wrong[0]} ids, must have 1 to {limit - 1}, so that the "
+            "context has room for an answer"
+        )
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    answers = {}
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        rows = [prompts[i] for i in chosen]
+        ends = [min(len(ids) + (max_new_tokens or limit), limit) for ids in rows]
+        answers |= zip(chosen, _continue_all(model, rows, ends, eos_id))
+    return [answers[i] for i in range(len(prompts))]
+
+
+def _continue_all(model, prompts, ends, eos_id):
+    """New ids for each of a batch of prompts, the shortest first."""
+    caches, new = model.new_caches(max(ends)), [[] for _ in prompts]
+    unread = torch.tensor([ids[: len(prompts[0])] for ids in prompts])
+    going = True
+    while going:
+        with torch.no_grad(), evaluating(model):
+            logits = next_token_logits(model, unread.to(model.device), caches)
+        column, place, going = logits.argmax(dim=-1).tolist(), caches[0].length, False
+        for i, prompt in enumerate(prompts):
+            if place < len(prompt):
+                column[i] = prompt[place]
+                going = True
+            elif place < ends[i] and new[i][-1:] != [eos_id]:
+                new[i].append(column[i])
+                going = going or (place + 1 < ends[i] and column[i] != eos_id)
+        unread = torch.tensor(column)[:, None]
+    return new
+
+
+def _check_head(model):
+    if model.cfg.n_classes:
+        raise ValueError(
+            f"this model tells {model.cfg.n_classes} classes apart and cannot continue "
+            "a text: use classify from gpt2lib.classification"
+        )
 
 
 def next_token_logits(model, ids, caches=None):

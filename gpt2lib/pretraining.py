@@ -12,14 +12,13 @@ from pathlib import Path
 
 import torch
 from torch import distributed
-from tqdm import tqdm
 
 from gpt2lib.config import POCKET
 from gpt2lib.corpus import open_corpus, prepare
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.model import GPTModel
+from gpt2lib.runs import CHECKPOINT, run_to_end, working_folder
 from gpt2lib.training import (
-    Metrics,
     Trainer,
     TrainingSettings,
     bits_per_byte,
@@ -29,7 +28,6 @@ from gpt2lib.training import (
 )
 from gpt2lib.weights import load_model, perform_non_cpu_backend_check, save_model
 
-CHECKPOINT = "checkpoint.pt"
 ROWS_AT_ONCE = 16  # when judging
 
 
@@ -75,7 +73,7 @@ def pretrain(
         FloatingPointError: the loss or its gradient is not finite.
     """
     _check(batch_size, steps, checkpoint_every, settings)
-    work, seed = _working_folder(Path(out), resume), settings.get("seed", 0)
+    work, seed = working_folder(Path(out), resume), settings.get("seed", 0)
     with connected() as processes:
         _prepare_once(processes, data, work / "tokens", cfg.vocab_size)
         corpus = open_corpus(data, work / "tokens")
@@ -97,7 +95,11 @@ def pretrain(
             trainer.load(work / CHECKPOINT)
         rows = settings.get("micro_batch_size") or ROWS_AT_ONCE
         validation = _in_batches(corpus.validation, length, rows, end)
-        metrics = _run(trainer, batches, validation, work, checkpoint_every)
+
+        def judge():
+            return {"val_loss": evaluate(model, validation, trainer.settings.precision)}
+
+        metrics = run_to_end(trainer, batches.batch, judge, work, checkpoint_every)
         if processes.is_first:
             _save(model, out, corpus.tokenizer)
             return _figures(metrics, validation, corpus.tokenizer)
@@ -116,21 +118,6 @@ def _check(batch_size, steps, checkpoint_every, settings):
             f"a batch of {batch_size} windows cannot be shared out among {count} "
             f"processes: use a multiple of {count}"
         )
-
-
-def _working_folder(out, resume):
-    """Where training keeps its own; refuses to write over a model that is there."""
-    work = out / "training"
-    checkpoint, model = work / CHECKPOINT, out / "model.safetensors"
-    if model.exists() and not checkpoint.exists():
-        raise ValueError(f"{out} already holds a model: choose another folder")
-    if checkpoint.exists() and not resume:
-        raise ValueError(
-            f"{out} already holds {CHECKPOINT}: go on with --resume, or choose another "
-            "folder"
-        )
-    work.mkdir(parents=True, exist_ok=True)
-    return work
 
 
 def _prepare_once(processes, *args):
@@ -171,48 +158,6 @@ def _in_batches(ids, context_length, rows, document_end):
     rows = min(rows, ROWS_AT_ONCE, (len(ids) - 1) // context_length)
     windows = ShuffledWindows(ids, context_length, rows, document_end=document_end)
     return [windows.batch(step) for step in range(len(windows) // rows)]
-
-
-def _run(trainer, batches, validation, work, checkpoint_every):
-    """Trains to the end; the first process measures and saves on the way."""
-    metrics, last = Metrics(work / "metrics.jsonl"), trainer.settings.steps
-    is_first, parent = trainer.processes.is_first, os.getppid()
-    if is_first:
-        metrics.cut(trainer.step)
-        _sweep(work.parent, work, work / "tokens")
-    bar = tqdm(total=last, initial=trainer.step, unit="step", disable=not is_first)
-    with bar:
-        for done in trainer.run(batches.batch):
-            if trainer.processes.count > 1 and os.getppid() != parent:
-                raise OSError("torchrun is gone, so its processes stop too")
-            if not is_first:
-                continue
-            metrics.add(**dataclasses.asdict(done))
-            bar.set_postfix_str(
-                f"loss {done.loss:.3f}, {done.tokens_per_second:,.0f} tokens/s", False
-            )
-            bar.update()
-            if done.step % checkpoint_every == 0 or done.step == last:
-                _judge(trainer, validation, metrics)
-                trainer.save(work / CHECKPOINT)
-    return metrics.read()
-
-
-def _judge(trainer, validation, metrics):
-    val_loss = evaluate(trainer.model, validation, trainer.settings.precision)
-    if not math.isfinite(val_loss):
-        raise FloatingPointError(
-            f"step {trainer.step}: the held-out loss is {val_loss}. The last "
-            "checkpoint is kept; start again with a lower learning rate"
-        )
-    metrics.add(step=trainer.step, val_loss=val_loss)
-
-
-def _sweep(*folders):
-    """Removes what a process that was killed had begun to write."""
-    for folder in folders:
-        for left in folder.glob(".*.part"):
-            left.unlink()
 
 
 def _save(model, out, tokenizer):

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from gpt2lib import files
+from gpt2lib.data import IGNORED
 
-IGNORED = -100  # a target that is not to be learned
 MAY_CHANGE = ("micro_batch_size", "compile")  # when a checkpoint goes on
 
 # ---------------------------------------------------------------------- how good it is

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
 from gpt2lib import files
-from gpt2lib.checkpoint import Checkpoint, some
+from gpt2lib.checkpoint import CLASS_HEAD, Checkpoint, some
 from gpt2lib.config import GPTConfig
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
 
@@ -91,6 +91,7 @@ LAYOUTS = (
     Layout("gpt2lib", {}, fused_qkv=True),
 )
 QKV = ("W_query", "W_key", "W_value")
+HEAD_BIAS = "out_head.bias"  # of the course's classifiers
 
 # Old checkpoints hold causal masks, which are no weights; attn.c_attn.bias is one.
 MASK = re.compile(r"\.attn\.(masked_)?bias$|\.attn?\.mask$")
@@ -148,6 +149,8 @@ def load_model(
         )
     if plan.config.tied_head:
         weights["out_head.weight"] = weights["tok_emb.weight"]
+    if plan.folded:
+        _fold_head_bias(weights, plan.checkpoint.open()[HEAD_BIAS])
     with _ShapesOnly(), torch.device("meta"):
         model = (OpenAICompatibleGPTModel if fused_qkv else GPTModel)(plan.config)
     model.load_state_dict(weights, assign=True)
@@ -176,6 +179,7 @@ class LoadPlan:
     steps: list[Step]
     zeros: dict[str, tuple]
     dropped: list[str]
+    folded: list[str]
 
     def __str__(self):
         split = sum(len(step.targets) == 3 for step in self.steps)
@@ -188,12 +192,18 @@ class LoadPlan:
             "transposed": len(matrices) if self.layout.transposed else 0,
             "split q, k, v": split,
             "stacked q, k, v": stacked,
-            "head": "tied to tok_emb" if self.config.tied_head else "its own",
+            "head": self._head(),
             "biases set to 0": len(self.zeros),
             "dropped": f"{len(self.dropped)} {dropped}".rstrip(),
             "parameters": f"{self.config.n_params:,}",
         }
         return "\n".join(f"{name + ':':18}{value}" for name, value in lines.items())
+
+    def _head(self):
+        if self.config.n_classes:
+            bias = ", its bias moved into final_norm.shift" if self.folded else ""
+            return f"for {self.config.n_classes} classes{bias}"
+        return "tied to tok_emb" if self.config.tied_head else "its own"
 
 
 def plan_loading(name_or_path, *, fused_qkv=True):
@@ -216,10 +226,11 @@ def plan_loading(name_or_path, *, fused_qkv=True):
         zeros = {name: wanted.pop(name) for name in biases}
     expected = {layout.name(n): layout.shape(n, s) for n, s in wanted.items()}
     dropped = [name for name in tensors if _is_dispensable(name, tensors, config)]
-    _check_fit(tensors, expected, dropped, checkpoint.path, layout)
+    folded = [name for name in tensors if config.n_classes and name == HEAD_BIAS]
+    _check_fit(tensors, expected, dropped + folded, checkpoint.path, layout)
     config = dataclasses.replace(config, fused_qkv=fused_qkv)
     steps = list(_regroup(wanted, fused_qkv))
-    return LoadPlan(checkpoint, layout, config, steps, zeros, dropped)
+    return LoadPlan(checkpoint, layout, config, steps, zeros, dropped, folded)
 
 
 def _is_dispensable(name, tensors, config):
@@ -286,6 +297,14 @@ def _carry_out(plan, device, dtype):
                 target,
                 torch.empty(part.shape, device=device, dtype=dtype).copy_(part),
             )
+
+
+def _fold_head_bias(weights, bias):
+    """Moves the bias of a head for classes to where it has the same effect."""
+    head, shift = weights["out_head.weight"], weights["final_norm.shift"]
+    # The shift whose product with the head is the bias; pinv knows only wide floats.
+    moved = torch.linalg.pinv(head.double()) @ bias.to(head.device).double()
+    weights["final_norm.shift"] = (shift + moved).to(shift.dtype)
 
 
 def _is_matrix(name):
@@ -359,6 +378,8 @@ def _measure(tensors, layout):
     known["tied_head"] = head is None or (
         embedding is not None and torch.equal(head, embedding)
     )
+    if head is not None and embedding is not None and len(head) != len(embedding):
+        known["n_classes"] = len(head)
     return known
 
 
@@ -401,12 +422,13 @@ def _check_fit(tensors, expected, dropped, path, layout):
 # ------------------------------------------------------------------------------- saving
 
 
-def save_model(model, folder, tokenizer=None):
+def save_model(model, folder, tokenizer=None, settings=None):
     """Writes a folder that transformers opens too: config.json and model.safetensors.
 
     Args:
         folder: made if need be; files of the same name are replaced.
         tokenizer: a `BPETokenizer` to store with the model (vocab.json, merges.txt).
+        settings: more entries for config.json.
 
     Raises:
         ValueError: a tokenizer that cannot be saved.
@@ -418,7 +440,8 @@ def save_model(model, folder, tokenizer=None):
         )
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     tensors = _hugging_face_tensors(model)
-    config = json.dumps(_hugging_face_config(model, tokenizer), indent=2) + "\n"
+    config = _hugging_face_config(model, tokenizer) | (settings or {})
+    config = json.dumps(config, indent=2) + "\n"
     folder = Path(folder)
     with ExitStack() as both:
         weights_file = both.enter_context(
@@ -453,10 +476,8 @@ def _hugging_face_tensors(model):
         zeros = weights["final_norm.shift"].new_zeros(3 * cfg.emb_dim)
         for i in range(cfg.n_layers):
             tensors[f"h.{i}.attn.c_attn.bias"] = zeros.clone()
-    return {
-        name if name == "lm_head.weight" else f"transformer.{name}": tensor
-        for name, tensor in tensors.items()
-    }
+    heads = {"lm_head.weight": CLASS_HEAD if cfg.n_classes else "lm_head.weight"}
+    return {heads.get(n, f"transformer.{n}"): tensor for n, tensor in tensors.items()}
 
 
 def _hugging_face_config(model, tokenizer):
@@ -465,7 +486,9 @@ def _hugging_face_config(model, tokenizer):
         tokenizer.eot_token if tokenizer else 50256 if cfg.vocab_size > 50256 else None
     )
     return {
-        "architectures": ["GPT2LMHeadModel"],
+        "architectures": [
+            "GPT2ForSequenceClassification" if cfg.n_classes else "GPT2LMHeadModel"
+        ],
         "vocab_size": cfg.vocab_size,
         "n_positions": cfg.context_length,
         "n_embd": cfg.emb_dim,
@@ -478,6 +501,7 @@ def _hugging_face_config(model, tokenizer):
         "tie_word_embeddings": cfg.tied_head,
         "bos_token_id": end,
         "eos_token_id": end,
+        "pad_token_id": end if cfg.n_classes else None,  # a classifier reads before it
         "dtype": str(model.tok_emb.weight.dtype).removeprefix("torch."),
     } | {name: allowed[0] for name, allowed in FIXED_SETTINGS.items()}
 

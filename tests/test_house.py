@@ -26,13 +26,34 @@ LAYERS = {
     "model": {"config", "attention"},
     "generate": {"sampling"},
     "weights": {"config", "model", "files", "checkpoint"},
-    "training": {"files"},
+    "training": {"files", "data"},
+    "runs": {"training"},
     "corpus": {"files", "data", "tokenizer"},
     "pretraining": {
         "config",
         "corpus",
         "data",
         "model",
+        "runs",
+        "tokenizer",
+        "training",
+        "weights",
+    },
+    "records": set(),
+    "classification": {"data", "generate"},
+    "instruction": {"data", "generate"},
+    "reasoning": {"instruction"},
+    "lora": {"files"},
+    "finetuning": {
+        "classification",
+        "data",
+        "files",
+        "instruction",
+        "lora",
+        "pretraining",
+        "reasoning",
+        "records",
+        "runs",
         "tokenizer",
         "training",
         "weights",
@@ -118,7 +139,7 @@ def test_the_forward_path_stays_thin():
     """From ids to the next id, docstrings included: what one reads in a sitting."""
     path = ("config", "attention", "model", "sampling", "generate")
     files = [PACKAGE / f"{name}.py" for name in path]
-    assert sum(len(file.read_text().splitlines()) for file in files) <= 780
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 850
 
 
 # --------------------------------------------------------------- notebooks

@@ -25,10 +25,17 @@ SEED = 0
 CHARACTERS = 80_000_000
 TEXTS = DATA / "pocket" / "texts.txt"
 FOLDER = BIN / "pocket"
-# One pass over the texts, and half a pass more in smaller and therefore more steps.
+# One pass over the texts, then more in smaller and therefore more steps, the last of
+# them ever smaller.
 ROUNDS = {
     BIN / "pocket-training": {"seed": SEED, "batch_size": 32},
     BIN / "pocket-training-2": {"seed": SEED + 1, "batch_size": 8, "steps": 4600},
+    BIN / "pocket-training-3": {
+        "seed": SEED + 2,
+        "batch_size": 8,
+        "steps": 12000,
+        "final_rate": 0.0,
+    },
 }
 
 # Of a hundred characters, how many come from which kind of text.

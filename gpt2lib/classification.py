@@ -1,0 +1,221 @@
+"""Spam or ham: the head that scores next tokens becomes one that scores classes.
+
+A classifier is a GPTModel with cfg.n_classes: logits (B, T, classes) at every position,
+and the one that counts is that of the last real token, which has read the whole message
+and nothing behind it. Every other target is IGNORED, so training is the same as ever.
+"""
+
+import dataclasses
+import math
+from collections import Counter
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from gpt2lib.data import IGNORED, pad
+from gpt2lib.generate import evaluating
+
+LABELS = ("ham", "spam")
+COURSE_LENGTH = 120  # tokens to which the course's classifiers were padded
+PARTS = ("head", "last-block", "all")
+
+
+class Message(NamedTuple):
+    """A text and the number of its label in LABELS."""
+
+    text: str
+    label: int
+
+
+def parse_message(record):
+    """A row of the UCI file (`ham<TAB>text`) or of the hub's (fields sms and label)."""
+    if isinstance(record, str):
+        name, tab, text = record.partition("\t")
+        if not tab:
+            raise ValueError("no tab between label and text")
+        if name not in LABELS:
+            raise ValueError(f"the label is {name!r}, must be one of {LABELS}")
+        label = LABELS.index(name)
+    else:
+        text, label = record["sms"], record["label"]
+        if label not in range(len(LABELS)):
+            raise ValueError(f"the label is {label!r}, must be 0 (ham) or 1 (spam)")
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError("the message is empty")
+    return Message(text.strip(), int(label))
+
+
+# ---------------------------------------------------------------------------- the model
+
+
+def replace_head(model, n_classes, seed=0):
+    """Gives a model, in place, a new head of its own for `n_classes`."""
+    model.cfg = dataclasses.replace(model.cfg, n_classes=n_classes, tied_head=False)
+    head = nn.Linear(model.cfg.emb_dim, n_classes, bias=False)
+    generator = torch.Generator().manual_seed(seed)
+    weight = 0.02 * torch.randn(head.weight.shape, generator=generator)
+    head.weight = nn.Parameter(weight.to(model.tok_emb.weight))
+    model.out_head = head
+    return model
+
+
+def train_only(model, part):
+    """Freezes, in place, all but a part: "head", "last-block" (the course's way, with
+    the final norm and the head) or "all".
+
+    Raises:
+        ValueError: another part.
+    """
+    if part not in PARTS:
+        raise ValueError(f"the part to train must be one of {PARTS}, got {part!r}")
+    model.requires_grad_(part == "all")
+    model.out_head.requires_grad_(True)
+    if part == "last-block":
+        model.trf_blocks[-1].requires_grad_(True)
+        model.final_norm.requires_grad_(True)
+    return model
+
+
+def encode_message(text, tokenizer, context_length):
+    """The ids of a text, cut off behind if the model cannot read more.
+
+    An empty text is <|endoftext|>.
+    """
+    ids = tokenizer.encode_ordinary(text) or [tokenizer.eot_token]
+    return ids[:context_length]
+
+
+@torch.no_grad()
+def classify(model, texts, tokenizer, batch_size=64, padded_to=None):
+    """How likely each class is for each text, read at its last real token.
+
+    Args:
+        padded_to: append <|endoftext|> up to so many tokens, and read at the last of
+            them. Only for classifiers that were trained so, as the seed's was to
+            COURSE_LENGTH.
+
+    Shapes: N texts -> (N, classes)
+
+    Raises:
+        ValueError: the model has no head for classes.
+    """
+    if not model.cfg.n_classes:
+        raise ValueError("this model has no head for classes: use a finetuned one")
+    end, longest = tokenizer.eot_token, padded_to or model.cfg.context_length
+    rows = [encode_message(text, tokenizer, longest) for text in texts]
+    if padded_to is not None:
+        rows = [ids + [end] * (padded_to - len(ids)) for ids in rows]
+    found = torch.empty(len(rows), model.cfg.n_classes)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    with evaluating(model):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            inputs, _ = pad([(rows[i], []) for i in chosen])
+            last = torch.tensor([len(rows[i]) - 1 for i in chosen])
+            logits = model(inputs.to(model.device))[range(len(chosen)), last]
+            found[chosen] = logits.float().softmax(dim=-1).cpu()
+    return found
+
+
+# -------------------------------------------------------------------------- the figures
+
+
+def confusion_matrix(labels, predicted):
+    """Counts: rows are the true labels, columns the predicted ones.
+
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1])
+    [[1, 1], [0, 1]]
+    """
+    pairs = Counter(zip(labels, predicted))
+    size = range(len(LABELS))
+    return [[pairs[true, said] for said in size] for true in size]
+
+
+def scores(confusion):
+    """Accuracy, and precision, recall and F1 of spam, as fractions."""
+    (ham_kept, ham_lost), (spam_kept, spam_caught) = confusion
+    found, there = ham_lost + spam_caught, spam_kept + spam_caught
+    return {
+        "accuracy": (ham_kept + spam_caught) / sum(map(sum, confusion)),
+        "precision": spam_caught / found if found else 0.0,
+        "recall": spam_caught / there if there else 0.0,
+        "f1": 2 * spam_caught / (found + there) if found + there else 0.0,
+    }
+
+
+class NaiveBayes:
+    """What single words tell: a multinomial naive Bayes with add-one smoothing.
+
+    The baseline that a model which reads the order of words must beat.
+    """
+
+    def __init__(self, messages):
+        self.words = {label: Counter() for label in range(len(LABELS))}
+        for text, label in messages:
+            self.words[label].update(text.lower().split())
+        self.labels = Counter(label for _, label in messages)
+        self.vocabulary = len(set().union(*self.words.values()))
+
+    def predict(self, text):
+        """The likelier label."""
+        return max(self.words, key=lambda label: self._log_probability(text, label))
+
+    def _log_probability(self, text, label):
+        counts = self.words[label]
+        total = counts.total() + self.vocabulary
+        words = text.lower().split()
+        prior = math.log(max(self.labels[label], 1e-9))
+        return prior + sum(math.log((counts[word] + 1) / total) for word in words)
+
+
+# ----------------------------------------------------------------------------- the task
+
+
+class SpamTask:
+    """What `finetune` needs to know of telling spam from ham."""
+
+    name = "spam"
+    shares = (0.7, 0.1, 0.2)  # training, validation, test: the course's
+    epochs = 6
+    has_base = False  # a head for classes is new, so there is nothing to compare with
+    settings = {"id2label": dict(enumerate(LABELS))}
+
+    def __init__(self, tokenizer, context_length):
+        self.tokenizer = tokenizer
+        self.context_length = context_length
+        self.parse = parse_message
+
+    def prepare(self, model, seed=0):
+        return replace_head(model, len(LABELS), seed)
+
+    def key(self, message):
+        return message.text
+
+    def encode(self, message):
+        """(ids, targets); the label stands at the last token, the rest is IGNORED."""
+        ids = encode_message(message.text, self.tokenizer, self.context_length)
+        return ids, [IGNORED] * (len(ids) - 1) + [message.label]
+
+    def fits(self, message):
+        return True  # what is too long is cut, and counted by `measure`
+
+    def judge(self, model, messages):
+        return {"val_accuracy": scores(self._confusion(model, messages))["accuracy"]}
+
+    def measure(self, model, splits):
+        """The figures of the test split, beside naive Bayes from the training split."""
+        training, test = splits["training"], splits["test"]
+        confusion, bayes = self._confusion(model, test), NaiveBayes(training)
+        pairs = [(m.label, bayes.predict(m.text)) for m in test]
+        lengths = [len(self.tokenizer.encode_ordinary(m.text)) for m in training + test]
+        return {f"test_{name}": value for name, value in scores(confusion).items()} | {
+            "confusion": confusion,
+            "naive_bayes_accuracy": sum(label == said for label, said in pairs)
+            / len(pairs),
+            "cut": sum(length > self.context_length for length in lengths),
+        }
+
+    def _confusion(self, model, messages):
+        likely = classify(model, [m.text for m in messages], self.tokenizer)
+        return confusion_matrix([m.label for m in messages], likely.argmax(1).tolist())

@@ -1,0 +1,252 @@
+"""A trained GPT-2 and a file of examples become a model for a task, with its figures.
+
+The run is the same for every task: read, split, train, keep what was best on the
+validation split, and only then look at the test split.
+"""
+
+import hashlib
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from gpt2lib import files
+from gpt2lib.classification import PARTS, SpamTask, train_only
+from gpt2lib.data import PaddedBatches
+from gpt2lib.instruction import InstructionTask
+from gpt2lib.lora import add_lora, merge_lora, save_lora
+from gpt2lib.pretraining import default_learning_rate
+from gpt2lib.reasoning import ReasoningTask
+from gpt2lib.records import balanced, find_records, read_records, split
+from gpt2lib.runs import CHECKPOINT, run_to_end, working_folder
+from gpt2lib.tokenizer import load_tokenizer
+from gpt2lib.training import Metrics, Trainer, TrainingSettings, evaluate, perplexity
+from gpt2lib.weights import load_model, perform_non_cpu_backend_check, save_model
+
+TASKS = {task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)}
+TRAINED = (*PARTS, "lora")
+JUDGEMENTS = 8  # of a run, on the validation split
+
+
+def finetune(
+    task,
+    data,
+    out,
+    model="pocket",
+    *,
+    train="all",
+    epochs=None,
+    batch_size=16,
+    balance=False,
+    skip_bad_rows=False,
+    resume=False,
+    **settings,
+):
+    """Finetunes a model, saves it with its card to a folder, and returns the figures.
+
+    Args:
+        task: "spam", "instruction" or "reasoning".
+        data: the file of examples; `records` says in which forms.
+        out: the folder to make; `load_model` opens it in the end.
+        model: the trained model to begin with, a name in bin/ or a path.
+        train: "all", "head", "last-block" (with final norm and head) or "lora".
+        epochs: passes over the training split; the task's own number if None.
+        balance: leave rows out until all labels are as frequent as the rarest (spam).
+        skip_bad_rows: leave out rows that cannot be used, instead of refusing.
+        resume: go on from the last checkpoint, if there is one.
+        settings: other fields of `TrainingSettings`.
+
+    Raises:
+        FileNotFoundError: no such file or model.
+        ValueError: rows or settings that cannot be used.
+        FloatingPointError: the loss or its gradient is not finite.
+    """
+    _check_choices(task, train, balance, epochs, batch_size, settings)
+    out, seed = Path(out), settings.get("seed", 0)
+    gpt, tokenizer = load_model(model), load_tokenizer(model)
+    job = TASKS[task](tokenizer, gpt.cfg.context_length)
+    splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
+    work = working_folder(out, resume)
+    gpt = choose_trained(job.prepare(gpt, seed), train, seed)
+    gpt.to(perform_non_cpu_backend_check())
+    examples = [job.encode(row) for row in splits["training"]]
+    batches = PaddedBatches(examples, batch_size, seed)
+    settings["steps"] = len(batches) * (epochs or job.epochs)
+    settings.setdefault("learning_rate", finetuning_rate(gpt.cfg.n_params, train))
+    facts = {"task": task, "base": str(model), "train": train, "data": _hash(data)}
+    trainer = Trainer(
+        gpt, TrainingSettings(**settings), batch_size=batch_size, **facts, **counts
+    )
+    if resume and (work / CHECKPOINT).exists():
+        trainer.load(work / CHECKPOINT)
+    figures = counts | train_best(trainer, batches, job, splits["validation"], work)
+    if train == "lora":
+        save_lora(gpt, out / "adapter.safetensors")
+        merge_lora(gpt)
+    figures |= measure_test(job, gpt, splits)
+    if job.has_base:
+        base = measure_test(job, load_model(model, device=gpt.device), splits)
+        figures |= {f"base_{name}": value for name, value in base.items()}
+    _save_for(job, gpt, out, tokenizer)
+    files.write_text(out / "README.md", model_card(out, data, trainer.facts, figures))
+    return {"task": task} | figures
+
+
+def _check_choices(task, train, balance, epochs, batch_size, settings):
+    """Refuses at once what would fail only after the data is read."""
+    if task not in TASKS:
+        raise ValueError(f"the task must be one of {[*TASKS]}, got {task!r}")
+    if train not in TRAINED:
+        raise ValueError(f"train must be one of {TRAINED}, got {train!r}")
+    if balance and task != SpamTask.name:
+        raise ValueError("only labelled rows can be balanced, those of the task spam")
+    for name, value in {"epochs": epochs, "batch_size": batch_size}.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    TrainingSettings(**{"steps": 1} | settings)
+
+
+def read_splits(job, data, balance=False, skip_bad_rows=False, seed=0):
+    """The rows of a task in three parts, and counts of what is not among them.
+
+    Returns: {"training": rows, "validation": rows, "test": rows}, counts by name
+    """
+    rows, bad_rows = read_records(data, job.parse, skip_bad_rows)
+    if balance:
+        rows = balanced(rows, lambda row: row.label, seed)
+    fitting = [row for row in rows if job.fits(row)]
+    if not fitting:
+        raise ValueError(
+            f"none of the {len(rows)} rows fits the context of {job.context_length} "
+            "tokens: take a model with a longer one"
+        )
+    parts = split(fitting, job.key, job.shares, seed)
+    splits = dict(zip(("training", "validation", "test"), parts))
+    counts = {f"{name}_rows": len(part) for name, part in splits.items()}
+    dropped = {"bad_rows": bad_rows, "too_long": len(rows) - len(fitting)}
+    return splits, counts | dropped
+
+
+def choose_trained(model, train, seed=0):
+    """Freezes what is not to be trained, in place; `train` as in `finetune`."""
+    return add_lora(model, seed=seed) if train == "lora" else train_only(model, train)
+
+
+def finetuning_rate(n_params, train="all"):
+    """A good highest learning rate: a part of pretraining's, more where less moves."""
+    factor = {"all": 0.5, "last-block": 1.0, "head": 10.0, "lora": 4.0}[train]
+    return factor * default_learning_rate(n_params)
+
+
+def train_best(trainer, batches, job, validation, work):
+    """Trains to the end, then goes back to what was best on the validation rows.
+
+    Higher accuracy is better, where there is one, and then lower loss.
+
+    Returns: the figures of the run and of its best moment.
+    """
+    judged = batches_of(job, validation)
+    model, best = trainer.model, work / "best.safetensors"
+    metrics = Metrics(work / "metrics.jsonl")
+
+    def judge():
+        figures = {"val_loss": evaluate(model, judged, trainer.settings.precision)}
+        figures |= job.judge(model, validation)
+        earlier = [m for m in metrics.read() if "val_loss" in m]
+        if all(_merit(figures) > _merit(m) for m in earlier):
+            _keep(model, best)
+        return figures
+
+    every = math.ceil(trainer.settings.steps / JUDGEMENTS)
+    run_to_end(trainer, batches.batch, judge, work, every)
+    _restore(model, best)
+    steps = [m for m in metrics.read() if "val_loss" not in m]
+    return max((m for m in metrics.read() if "val_loss" in m), key=_merit) | {
+        "steps": len(steps),
+        "seconds": round(sum(m["tokens"] / m["tokens_per_second"] for m in steps), 1),
+        "trained_parameters": sum(p.numel() for p in trained(model).values()),
+    }
+
+
+def batches_of(job, rows):
+    """All rows of a task once, as padded batches to judge by."""
+    batches = PaddedBatches([job.encode(row) for row in rows], 64)
+    return [batches.batch(step) for step in range(len(batches))]
+
+
+def measure_test(job, model, splits):
+    """A task's figures; perplexity of the response where the response is a text."""
+    figures = job.measure(model, splits)
+    if job.has_base:
+        loss = evaluate(model, batches_of(job, splits["test"]))
+        figures["response_perplexity"] = perplexity(loss)
+    return figures
+
+
+def _merit(measured):
+    return measured.get("val_accuracy", 0), -measured["val_loss"]
+
+
+def trained(model):
+    """Name -> parameter of all that takes a gradient."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _keep(model, path):
+    with files.atomic_write(path) as temporary:
+        save_file({name: p.detach() for name, p in trained(model).items()}, temporary)
+
+
+@torch.no_grad()
+def _restore(model, path):
+    kept = load_file(path)
+    for name, parameter in trained(model).items():
+        parameter.copy_(kept[name])
+
+
+def _hash(data):
+    return hashlib.sha256(find_records(Path(data)).read_bytes()).hexdigest()
+
+
+def _save_for(job, model, out, tokenizer):
+    """A folder that says in config.json what the model was made for."""
+    settings = {"finetuning_task": job.name} | job.settings
+    has_files = hasattr(tokenizer, "save")  # else it is known by size: GPT-2's
+    save_model(model, out, tokenizer if has_files else None, settings)
+
+
+def model_card(out, data, facts, figures):
+    """The model card of a finetuned model, in Markdown."""
+    settings = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    rows = (f"| {name} | {_shown(value)} |" for name, value in figures.items())
+    return CARD.format(
+        name=out.name,
+        task=facts["task"],
+        base=facts["base"],
+        settings=settings,
+        table="\n".join(rows),
+        file=find_records(Path(data)).name,
+    )
+
+
+def _shown(value):
+    return f"{value:.4f}" if isinstance(value, float) else f"{value}"
+
+
+CARD = """# {name}
+
+{base}, finetuned for the task {task} by `python -m gpt2lib finetune {task}`.
+
+Data: `{file}`, split by seed into rows to train on, rows to choose the best moment by
+(validation), and rows that were looked at once, in the end (test). No text stands on
+two sides.
+
+| figure | value |
+|---|---|
+{table}
+
+Settings:
+
+{settings}
+"""

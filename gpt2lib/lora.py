@@ -1,0 +1,120 @@
+"""LoRA: a finetuning that fits beside the model (Hu et al. 2021).
+
+Each attention projection W stays as it is and gets a detour through few dimensions,
+W x + (alpha / rank) B A x, of which only A and B are trained. Afterwards the product
+can be added into W, and nothing of the detour is left.
+"""
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from gpt2lib import files
+
+RANK, ALPHA = 8, 16
+PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")
+
+
+class LoRALinear(nn.Module):
+    """A frozen linear layer and its trainable detour; at first the same as before.
+
+    Shapes: (..., in) -> (..., out); A (rank, in), B (out, rank)
+    """
+
+    def __init__(self, linear, rank, alpha, generator=None):
+        super().__init__()
+        self.linear = linear
+        self.scale = alpha / rank
+        out, in_ = linear.weight.shape
+        A = torch.randn(rank, in_, generator=generator) / in_**0.5
+        self.A = nn.Parameter(A.to(linear.weight))
+        self.B = nn.Parameter(linear.weight.new_zeros(out, rank))
+
+    def forward(self, x):
+        return self.linear(x) + self.scale * (x @ self.A.mT) @ self.B.mT
+
+    @torch.no_grad()
+    def merged(self):
+        """The plain linear layer that computes the same."""
+        self.linear.weight += self.scale * self.B @ self.A
+        return self.linear
+
+
+def add_lora(model, rank=RANK, alpha=ALPHA, seed=0):
+    """Freezes a model and gives its attention projections trainable detours, in place.
+
+    A head for classes, being new, stays trainable.
+
+    Raises:
+        ValueError: the model has them already, or a rank below 1.
+    """
+    if rank < 1:
+        raise ValueError(f"rank must be at least 1, got {rank}")
+    if _detours(model):
+        raise ValueError("the model has LoRA layers already: merge_lora(model) first")
+    model.requires_grad_(False)
+    model.out_head.weight.requires_grad_(bool(model.cfg.n_classes))
+    generator = torch.Generator().manual_seed(seed)
+    for block in model.trf_blocks:
+        for name in PROJECTIONS:
+            if linear := getattr(block.att, name, None):
+                setattr(block.att, name, LoRALinear(linear, rank, alpha, generator))
+    return model
+
+
+def merge_lora(model):
+    """Adds the detours into the weights and removes them, in place."""
+    for parent, name, detour in _detours(model):
+        setattr(parent, name, detour.merged())
+    return model.requires_grad_(True)
+
+
+def _detours(model):
+    """(parent, its name there, layer) of every LoRA layer."""
+    return [
+        (block.att, name, layer)
+        for block in model.trf_blocks
+        for name, layer in block.att.named_children()
+        if isinstance(layer, LoRALinear)
+    ]
+
+
+def save_lora(model, path):
+    """Writes what LoRA has trained, a few percent of the model, as safetensors."""
+    trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    detours = _detours(model)
+    if not detours:
+        raise ValueError("the model has no LoRA layers to save: add_lora(model) first")
+    layer = detours[0][2]
+    facts = {"lora_alpha": str(layer.scale * len(layer.A))}
+    with files.atomic_write(path) as temporary:
+        save_file(trained, temporary, metadata=facts)
+
+
+def load_lora(model, path):
+    """Gives a model the LoRA layers of a file, in place; the model is the one trained.
+
+    Raises:
+        ValueError: not such a file, or one of another model.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            alpha = float((file.metadata() or {})["lora_alpha"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        rank = next(len(tensor) for name, tensor in tensors.items() if ".A" in name)
+    except (SafetensorError, KeyError, ValueError, StopIteration) as error:
+        raise ValueError(f"{path} holds no LoRA layers ({error!r})") from error
+    add_lora(model, rank, alpha)
+    wanted = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    shapes = {n: tuple(p.shape) for n, p in wanted.items()}
+    if {n: tuple(t.shape) for n, t in tensors.items()} != shapes:
+        merge_lora(model)
+        raise ValueError(
+            f"{path} does not fit: its LoRA layers are of a model of another size, "
+            "other attention class (fused_qkv), or another head"
+        )
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(tensors[name])
+    return model

@@ -1,0 +1,194 @@
+"""The verdict: independent of padding, equal to transformers, counted right."""
+
+import dataclasses
+
+import pytest
+import torch
+from small import SMALL, lively
+from transformers import GPT2ForSequenceClassification
+
+from gpt2lib import GPTModel, generate, load_model, load_tokenizer, save_model
+from gpt2lib.classification import (
+    COURSE_LENGTH,
+    Message,
+    NaiveBayes,
+    SpamTask,
+    classify,
+    confusion_matrix,
+    replace_head,
+    scores,
+    train_only,
+)
+from gpt2lib.data import IGNORED, pad
+from gpt2lib.training import total_loss
+from gpt2lib.weights import plan_loading
+
+TEXTS = ["Call me.", "You won a phone, call now!", "", "Dinner at seven? Bring rice."]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def classifier(tokenizer):
+    cfg = dataclasses.replace(SMALL, vocab_size=tokenizer.n_vocab, context_length=128)
+    model = lively(replace_head(GPTModel(cfg), 2)).eval()
+    assert sum(p.numel() for p in model.parameters()) == model.cfg.n_params
+    return model
+
+
+def test_padding_does_not_change_the_answer(classifier, tokenizer):
+    ids = tokenizer.encode(TEXTS[1])
+    alone = classify(classifier, [TEXTS[1]], tokenizer)[0]
+    for extra in (1, 2, 7, 20, 90):
+        longer = tokenizer.encode("so " * extra + TEXTS[1])
+        inputs, _ = pad([(ids, []), (longer, [])])
+        assert inputs.shape[1] > len(ids)
+        with torch.no_grad():
+            padded = classifier(inputs)[0, len(ids) - 1].softmax(-1)
+        torch.testing.assert_close(padded, alone, atol=1e-6, rtol=1e-5)
+
+
+def test_a_batch_says_what_each_text_gets_alone(classifier, tokenizer):
+    together = classify(classifier, TEXTS, tokenizer, batch_size=3)
+    for text, row in zip(TEXTS, together):
+        alone = classify(classifier, [text], tokenizer)[0]
+        torch.testing.assert_close(row, alone, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(together.sum(1), torch.ones(len(TEXTS)))
+    assert (together[0] - together[1]).abs().max() > 0.01
+
+
+def test_only_the_last_real_token_is_learned(classifier, tokenizer):
+    task = SpamTask(tokenizer, 128)
+    ids, targets = task.encode(Message(TEXTS[1], 1))
+    assert targets == [IGNORED] * (len(ids) - 1) + [1]
+    inputs, targets = pad([(ids, targets), task.encode(Message(TEXTS[3], 0))])
+    with torch.no_grad():
+        loss = total_loss(classifier(inputs), targets)
+    likely = classify(classifier, [TEXTS[1], TEXTS[3]], tokenizer)
+    torch.testing.assert_close(loss, -(likely[0, 1].log() + likely[1, 0].log()))
+
+
+def test_a_long_message_is_cut_and_counted(classifier, tokenizer):
+    task = SpamTask(tokenizer, 128)
+    long = Message("so " * 500, 0)
+    ids, _ = task.encode(long)
+    assert ids == tokenizer.encode(long.text)[:128]
+    rows = {"training": [long, Message("so", 1)], "test": [Message("oh", 0)]}
+    assert task.measure(classifier, rows)["cut"] == 1
+
+
+@pytest.mark.parametrize("fused_qkv", [True, False])
+def test_transformers_opens_it_and_agrees(classifier, tokenizer, tmp_path, fused_qkv):
+    save_model(classifier, tmp_path, tokenizer, {"id2label": {0: "ham", 1: "spam"}})
+    theirs = GPT2ForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert theirs.config.id2label == {0: "ham", 1: "spam"}
+    end = tokenizer.eot_token
+    rows = [tokenizer.encode(text) or [end] for text in TEXTS]
+    inputs, _ = pad([(ids, []) for ids in rows])
+    for row, ids in enumerate(rows):
+        inputs[row, len(ids) :] = end  # what theirs takes for padding
+    with torch.no_grad():
+        expected = theirs(inputs).logits.softmax(-1)
+    ours = load_model(tmp_path, fused_qkv=fused_qkv)
+    likely = classify(ours, TEXTS, tokenizer)
+    keep = [0, 1, 3]  # theirs does not know what to read of an empty text
+    torch.testing.assert_close(likely[keep], expected[keep], atol=1e-5, rtol=1e-4)
+    assert ours.cfg.n_classes == 2 and not ours.cfg.tied_head
+
+
+def test_the_seeds_classifier_opens_with_its_bias(classifier, tokenizer, tmp_path):
+    """Saved as the seed does: fused matrix, a head with a bias, masks."""
+    names = {"att.W_qkv": "attn.c_attn", "att.out_proj": "attn.c_proj"}
+    names |= {"ff.layers.0": "mlp.c_fc", "ff.layers.2": "mlp.c_proj"}
+    state = {}
+    for name, tensor in classifier.state_dict().items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        state[name] = tensor.clone()
+    bias = torch.tensor([0.7, -1.3])
+    state["out_head.bias"] = bias
+    for i in range(classifier.cfg.n_layers):
+        state[f"trf_blocks.{i}.attn.mask"] = torch.ones(1, 1, 128, 128)
+    torch.save(state, tmp_path / "gpt2_spam_classif_weights.pth")
+    heads = f'{{"n_head": {classifier.cfg.n_heads}}}'
+    (tmp_path / "config.json").write_text(heads)
+    path = tmp_path / "gpt2_spam_classif_weights.pth"
+    opened, ids = load_model(path), torch.tensor([tokenizer.encode(TEXTS[1])])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            opened(ids), classifier(ids) + bias, atol=1e-5, rtol=1e-4
+        )
+    plan = str(plan_loading(path))
+    assert "for 2 classes, its bias moved into final_norm.shift" in plan
+    assert "out_head.bias" not in plan
+
+
+def test_the_seeds_way_reads_at_the_padded_end(classifier, tokenizer):
+    ids = tokenizer.encode(TEXTS[1])
+    end = [tokenizer.eot_token] * (COURSE_LENGTH - len(ids))
+    with torch.no_grad():
+        expected = classifier(torch.tensor([ids + end]))[0, -1].softmax(-1)
+    said = classify(classifier, [TEXTS[1]], tokenizer, padded_to=COURSE_LENGTH)[0]
+    torch.testing.assert_close(said, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_what_to_train_can_be_chosen(classifier):
+    def names(part):
+        model = train_only(replace_head(GPTModel(SMALL), 2), part)
+        named = model.named_parameters()
+        return {name.split(".")[0] for name, p in named if p.requires_grad}
+
+    assert names("head") == {"out_head"}
+    assert names("last-block") == {"out_head", "final_norm", "trf_blocks"}
+    assert names("all") == {name.split(".")[0] for name in classifier.state_dict()}
+    blocks = train_only(GPTModel(SMALL), "last-block").trf_blocks
+    frozen = [not any(p.requires_grad for p in b.parameters()) for b in blocks]
+    assert frozen == [True] * (len(blocks) - 1) + [False]
+    with pytest.raises(ValueError, match="'some'"):
+        train_only(GPTModel(SMALL), "some")
+
+
+def test_a_language_model_does_not_classify_nor_a_classifier_write(
+    classifier, tokenizer
+):
+    with pytest.raises(ValueError, match="no head for classes"):
+        classify(GPTModel(SMALL), ["hi"], tokenizer)
+    with pytest.raises(ValueError, match="tells 2 classes apart"):
+        generate(classifier, torch.tensor([[1]]), 1)
+
+
+@pytest.mark.parametrize(
+    ("confusion", "expected"),
+    [
+        ([[8, 2], [1, 9]], (0.85, 9 / 11, 0.9, 18 / 21)),
+        ([[10, 0], [5, 0]], (2 / 3, 0.0, 0.0, 0.0)),
+        ([[0, 0], [0, 5]], (1.0, 1.0, 1.0, 1.0)),
+        ([[3, 0], [0, 0]], (1.0, 0.0, 0.0, 0.0)),
+    ],
+)
+def test_the_scores_are_those_of_their_definitions(confusion, expected):
+    assert tuple(scores(confusion).values()) == pytest.approx(expected)
+
+
+def test_rows_are_true_labels_and_columns_predicted_ones():
+    assert confusion_matrix([0, 0, 0, 1], [1, 1, 0, 0]) == [[1, 2], [1, 0]]
+
+
+def test_naive_bayes_is_that_of_the_formula():
+    training = [Message("a a b", 0), Message("b c", 1), Message("c", 1)]
+    bayes = NaiveBayes(training)
+    # P(ham) P(a|ham) = 1/3 * 3/6 beats P(spam) P(a|spam) = 2/3 * 1/6
+    assert bayes.predict("a") == 0
+    # 1/3 * (1+1)/6 loses to 2/3 * (1+1)/6
+    assert bayes.predict("B") == 1
+    assert bayes.predict("new words") == 1
+
+
+def test_a_config_with_classes_is_checked():
+    with pytest.raises(ValueError, match="own weights"):
+        dataclasses.replace(SMALL, n_classes=2)
+    with pytest.raises(ValueError, match="n_classes"):
+        dataclasses.replace(SMALL, n_classes=-1, tied_head=False)

@@ -1,0 +1,239 @@
+"""The verb finetune: whole small runs, killed and gone on with, and what they leave."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_pretraining import assert_same_weights, losses
+from transformers import GPT2ForSequenceClassification
+
+from gpt2lib import load_model, load_tokenizer, save_model
+from gpt2lib.classification import LABELS, classify, replace_head
+from gpt2lib.course.reasoning_data import problems, record
+from gpt2lib.finetuning import finetune, finetuning_rate
+from gpt2lib.lora import load_lora, merge_lora
+from gpt2lib.training import Metrics
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+WORDS = ["milk", "the bus", "my sister", "a cake", "the dog", "rice", "tea", "a hat"]
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory):
+    """Messages whose label one word tells, so that a few steps learn them."""
+    path = tmp_path_factory.mktemp("data") / "sms.tsv"
+    lines = [
+        f"{label}\tMessage {i}: {'buy' if label == 'spam' else 'see'} {WORDS[i % 8]}"
+        for i in range(80)
+        for label in LABELS
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def thoughts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "problems.jsonl"
+    drawn = problems(seed=1, steps=1)
+    path.write_text("".join(json.dumps(record(next(drawn))) + "\n" for _ in range(60)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def instructions(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "alpaca.json"
+    rows = [
+        {"instruction": f"Say {so}.", "input": f"{word} {i}", "output": f"It is {so}."}
+        for i in range(5)
+        for word in WORDS
+        for so in ("yes", "no")
+    ]
+    rows += [{"instruction": f"Talk {i}.", "output": "so " * 300} for i in range(3)]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def command(task, data, out, *options):
+    run = [sys.executable, "-m", "gpt2lib", "finetune", task, "--data", data]
+    return list(map(str, [*run, "--out", out, "--epochs", 1, *options]))
+
+
+def run(*arguments):
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=ENVIRONMENT,
+    )
+
+
+@pytest.fixture(scope="module")
+def spam(messages, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bin") / "spam"
+    return out, run("spam", messages, out, "--epochs", 4)
+
+
+def test_spam_ends_with_one_line_of_figures(spam):
+    out, done = spam
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    figures = json.loads(done.stdout)
+    assert figures["task"] == "spam"
+    parts = [figures[f"{name}_rows"] for name in ("training", "validation", "test")]
+    assert parts == [112, 16, 32]
+    assert sum(map(sum, figures["confusion"])) == 32
+    right = figures["confusion"][0][0] + figures["confusion"][1][1]
+    assert figures["test_accuracy"] == right / 32 >= 0.9
+    assert figures["cut"] == figures["bad_rows"] == figures["too_long"] == 0
+
+
+def test_what_it_leaves_opens_everywhere(spam, messages, capsys):
+    out, done = spam
+    model, tokenizer = load_model(out), load_tokenizer(out)
+    config = json.loads((out / "config.json").read_text())
+    assert config["finetuning_task"] == "spam"
+    said = classify(model, ["Message 5: buy rice"], tokenizer)[0]
+    assert said.argmax() == 1
+    theirs = GPT2ForSequenceClassification.from_pretrained(out).eval()
+    assert theirs.config.id2label == {0: "ham", 1: "spam"}
+    with torch.no_grad():
+        logits = theirs(torch.tensor([tokenizer.encode("Message 5: buy rice")])).logits
+    torch.testing.assert_close(logits[0].softmax(-1), said, atol=1e-5, rtol=1e-4)
+    shown = ask(out, "Message 5: buy rice")
+    assert shown == f"spam ({said[1]:.1%})"
+    card = (out / "README.md").read_text()
+    assert messages.name in card
+    assert f"{json.loads(done.stdout)['test_accuracy']:.4f}" in card
+
+
+def ask(model, prompt):
+    asked = [sys.executable, "-m", "gpt2lib", "generate", prompt, "--model", model]
+    done = subprocess.run(
+        list(map(str, asked)), capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.rstrip("\n")
+
+
+def test_the_best_moment_is_kept_and_not_the_last(spam):
+    out, _ = spam
+    measured = Metrics(out / "training" / "metrics.jsonl").read()
+    judged = [m for m in measured if "val_loss" in m]
+    assert len(judged) == 7  # 28 steps, one after every fourth
+    best = max(judged, key=lambda m: (m["val_accuracy"], -m["val_loss"]))
+    figures = json.loads(spam[1].stdout)
+    assert figures["step"] == best["step"]
+    assert figures["val_accuracy"] == best["val_accuracy"]
+
+
+def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
+    spam, messages, tmp_path
+):
+    out = tmp_path / "killed"
+    options = ["--epochs", 4, "--resume"]
+    for steps in (2, 9, 15):
+        process = subprocess.Popen(
+            command("spam", messages, out, *options),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+        )
+        while len(losses(out)) < steps:
+            assert process.poll() is None, "ended before it could be killed"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = run("spam", messages, out, *options)
+    assert done.returncode == 0, done.stderr
+    assert_same_weights(out, spam[0])
+    ours, theirs = json.loads(done.stdout), json.loads(spam[1].stdout)
+    assert ours | {"seconds": 0} == theirs | {"seconds": 0}
+
+
+def test_lora_leaves_its_adapter_and_a_merged_model(messages, tmp_path):
+    out = tmp_path / "lora"
+    figures = finetune("spam", messages, out, train="lora", epochs=2)
+    assert figures["trained_parameters"] <= 0.02 * load_model().cfg.n_params
+    saved = load_file(out / "adapter.safetensors")
+    assert sum(t.numel() for t in saved.values()) == figures["trained_parameters"]
+    base = load_model(out)
+    assert not any("linear" in name for name in base.state_dict())
+    again = merge_lora(
+        load_lora(replace_head(load_model(), 2), out / "adapter.safetensors")
+    )
+    ids = torch.tensor([load_tokenizer().encode("Message 5: buy rice")])
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids), base(ids), atol=1e-5, rtol=1e-5)
+
+
+def test_instructions_are_followed_and_what_is_too_long_is_counted(
+    instructions, tmp_path
+):
+    out = tmp_path / "it"
+    figures = finetune("instruction", instructions, out, epochs=4)
+    assert figures["too_long"] == 3
+    assert figures["base_exact_match"] == 0
+    assert figures["exact_match"] > 0.5 and figures["stops"] > 0.5
+    assert figures["response_perplexity"] < figures["base_response_perplexity"]
+    assert ask(out, "Say no.\nthe bus 7") == "It is no."
+
+
+def test_thoughts_come_before_answers(thoughts, tmp_path):
+    out = tmp_path / "thinks"
+    figures = finetune("reasoning", thoughts, out, epochs=2)
+    assert {"exact_match", "format_kept", "stops", "base_exact_match"} <= set(figures)
+    answer = ask(out, "There are 3 cars. 4 more drive in. How many cars are there now?")
+    assert "Let's think" not in answer and answer
+
+
+def test_higher_rates_where_less_moves():
+    rates = [finetuning_rate(10**8, part) for part in ("all", "last-block", "head")]
+    assert rates == sorted(rates)
+
+
+REFUSED = {
+    "a list": (["--task-that-is-none"], "unrecognized"),
+    "balance": (["--balance"], "only labelled rows"),
+    "epochs": (["--epochs", 0], "epochs must be at least 1"),
+    "batch": (["--batch-size", 0], "batch_size must be at least 1"),
+    "model": (["--model", "none-such"], "no model at none-such"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_work_is_refused_in_one_line(thoughts, tmp_path, options, message):
+    done = run("reasoning", thoughts, tmp_path / "out", *options)
+    assert done.returncode != 0
+    assert message in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_folder_that_holds_another_model_is_not_written_over(thoughts, tmp_path):
+    save_model(load_model(), tmp_path / "mine")
+    before = (tmp_path / "mine" / "model.safetensors").read_bytes()
+    done = run("reasoning", thoughts, tmp_path / "mine")
+    assert "already holds a model" in done.stderr
+    assert (tmp_path / "mine" / "model.safetensors").read_bytes() == before
+
+
+def test_going_on_with_other_data_is_refused(spam, messages, tmp_path):
+    other = tmp_path / "sms.tsv"
+    other.write_text(messages.read_text().replace("rice", "salt"))
+    done = run("spam", other, spam[0], "--epochs", 4, "--resume")
+    assert "belongs to a run with data" in done.stderr
+
+
+def test_bad_rows_are_named_or_counted(messages, tmp_path):
+    bad = tmp_path / "sms.tsv"
+    bad.write_text(messages.read_text() + "eggs\tfor all\n")
+    done = run("spam", bad, tmp_path / "out")
+    assert "line 161" in done.stderr and "--skip-bad-rows" in done.stderr
+    done = run("spam", bad, tmp_path / "out", "--skip-bad-rows")
+    assert json.loads(done.stdout)["bad_rows"] == 1
