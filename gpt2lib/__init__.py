@@ -2,22 +2,29 @@
 
     Text -> ids -> windows -> embeddings -> blocks -> logits -> next id -> text
 
-| module      | one responsibility                                                     |
-|-------------|------------------------------------------------------------------------|
-| config      | the shape of a model, checked; the four published sizes                |
-| tokenizer   | text <-> ids: words, byte-level BPE that trains, GPT-2's               |
-| data        | ids -> windows of inputs and targets                                   |
-| attention   | the ladder from plain averaging to GPT-2's multi-head attention        |
-| model       | ids -> logits: LayerNorm, FeedForward, TransformerBlock, GPTModel      |
-| sampling    | logits -> next id                                                      |
-| generate    | ids -> more ids, with a KV cache                                       |
-| training    | loss -> gradients -> a better model: the loop, its checkpoints         |
-| corpus      | texts on disk -> token shards, once                                    |
-| pretraining | a text -> a trained GPT-2 in a Hugging Face folder                     |
-| weights     | checkpoint <-> model, in every known layout                            |
-| checkpoint  | weight files on disk -> named tensors                                  |
-| files       | where bin/ and data/ are, whole files, downloads                       |
-| course      | the classroom: figures, checkers, the storyteller, pocket              |
+| module         | one responsibility                                                  |
+|----------------|---------------------------------------------------------------------|
+| config         | the shape of a model, checked; the four published sizes             |
+| tokenizer      | text <-> ids: words, byte-level BPE that trains, GPT-2's            |
+| data           | ids -> windows of inputs and targets                                |
+| attention      | the ladder from plain averaging to GPT-2's multi-head attention     |
+| model          | ids -> logits: LayerNorm, FeedForward, TransformerBlock, GPTModel   |
+| sampling       | logits -> next id                                                   |
+| generate       | ids -> more ids, with a KV cache                                    |
+| training       | loss -> gradients -> a better model: the loop, its checkpoints      |
+| corpus         | texts on disk -> token shards, once                                 |
+| pretraining    | a text -> a trained GPT-2 in a Hugging Face folder                  |
+| runs           | a training run on disk: measured, saved, continued after a kill     |
+| records        | files of examples: read, bad rows named, split without overlap      |
+| classification | spam or ham: a head for classes at the last real token              |
+| instruction    | Alpaca's template, a loss on the response alone, exact match        |
+| reasoning      | question, thought, answer, and the end                              |
+| lora           | a finetuning that fits beside the model, and merges into it         |
+| finetuning     | a trained GPT-2 and examples -> a model for a task, its figures     |
+| weights        | checkpoint <-> model, in every known layout                         |
+| checkpoint     | weight files on disk -> named tensors                               |
+| files          | where bin/ and data/ are, whole files, downloads                    |
+| course         | the classroom: figures, checkers, the storyteller, pocket           |
 """
 
 from gpt2lib.config import (

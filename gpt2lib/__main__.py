@@ -142,6 +142,7 @@ def _generate(args):
     )
     if task in PROMPTS:  # the prompt is ours, so only the answer is shown
         new = new[:, ids.shape[1] :]
+        new = new[new != tokenizer.eot_token]
     print(token_ids_to_text(new, tokenizer))
 
 
@@ -151,6 +152,7 @@ def _ask(prompt):
     return alpaca_prompt(instruction, input)
 
 
+TASK_SETTINGS = ("finetuning_task", "id2label")
 PROMPTS = {"instruction": _ask, "reasoning": reasoning_prompt}
 
 
@@ -205,7 +207,9 @@ def _export(args):
     path = files.find_model(args.checkpoint)
     has_tokenizer = (path / "vocab.json").is_file()
     tokenizer = BPETokenizer.load(path) if has_tokenizer else None
-    save_model(load_model(path), args.folder, tokenizer)
+    given = Checkpoint.find(path).settings()
+    kept = {name: given[name] for name in TASK_SETTINGS if name in given}
+    save_model(load_model(path), args.folder, tokenizer, kept)
     print(args.folder)
 
 

@@ -15,7 +15,7 @@ from gpt2lib import files
 from gpt2lib.classification import PARTS, SpamTask, train_only
 from gpt2lib.data import PaddedBatches
 from gpt2lib.instruction import InstructionTask
-from gpt2lib.lora import add_lora, merge_lora, save_lora
+from gpt2lib.lora import add_lora, has_lora, merge_lora, save_lora
 from gpt2lib.pretraining import default_learning_rate
 from gpt2lib.reasoning import ReasoningTask
 from gpt2lib.records import balanced, find_records, read_records, split
@@ -26,6 +26,7 @@ from gpt2lib.weights import load_model, perform_non_cpu_backend_check, save_mode
 
 TASKS = {task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)}
 TRAINED = (*PARTS, "lora")
+BEST = "best.safetensors"
 JUDGEMENTS = 8  # of a run, on the validation split
 
 
@@ -69,28 +70,31 @@ def finetune(
     splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
     work = working_folder(out, resume)
     gpt = choose_trained(job.prepare(gpt, seed), train, seed)
-    gpt.to(perform_non_cpu_backend_check())
-    examples = [job.encode(row) for row in splits["training"]]
-    batches = PaddedBatches(examples, batch_size, seed)
+    counts["trained_parameters"] = sum(p.numel() for p in trained(gpt).values())
+    batches = PaddedBatches(
+        [job.encode(row) for row in splits["training"]], batch_size, seed
+    )
     settings["steps"] = len(batches) * (epochs or job.epochs)
     settings.setdefault("learning_rate", finetuning_rate(gpt.cfg.n_params, train))
-    facts = {"task": task, "base": str(model), "train": train, "data": _hash(data)}
     trainer = Trainer(
-        gpt, TrainingSettings(**settings), batch_size=batch_size, **facts, **counts
+        gpt.to(perform_non_cpu_backend_check()),
+        TrainingSettings(**settings),
+        task=task,
+        base=str(model),
+        train=train,
+        data=_hash(data),
+        batch_size=batch_size,
+        **counts,
     )
     if resume and (work / CHECKPOINT).exists():
         trainer.load(work / CHECKPOINT)
-    figures = counts | train_best(trainer, batches, job, splits["validation"], work)
-    if train == "lora":
-        save_lora(gpt, out / "adapter.safetensors")
-        merge_lora(gpt)
-    figures |= measure_test(job, gpt, splits)
+    figures = train_best(trainer, batches, job, splits, out, tokenizer)
+    figures = {"task": task} | counts | figures | measure_test(job, gpt, splits)
     if job.has_base:
         base = measure_test(job, load_model(model, device=gpt.device), splits)
         figures |= {f"base_{name}": value for name, value in base.items()}
-    _save_for(job, gpt, out, tokenizer)
     files.write_text(out / "README.md", model_card(out, data, trainer.facts, figures))
-    return {"task": task} | figures
+    return figures
 
 
 def _check_choices(task, train, balance, epochs, batch_size, settings):
@@ -139,34 +143,41 @@ def finetuning_rate(n_params, train="all"):
     return factor * default_learning_rate(n_params)
 
 
-def train_best(trainer, batches, job, validation, work):
-    """Trains to the end, then goes back to what was best on the validation rows.
+def train_best(trainer, batches, job, splits, out, tokenizer):
+    """Trains to the end, and leaves in `out` what was best on the validation split.
 
-    Higher accuracy is better, where there is one, and then lower loss.
+    Higher accuracy is better, where there is one, and then lower loss. An interrupt
+    leaves what was best until then.
 
     Returns: the figures of the run and of its best moment.
     """
-    judged = batches_of(job, validation)
-    model, best = trainer.model, work / "best.safetensors"
+    model, work = trainer.model, out / "training"
+    validation = batches_of(job, splits["validation"])
     metrics = Metrics(work / "metrics.jsonl")
 
     def judge():
-        figures = {"val_loss": evaluate(model, judged, trainer.settings.precision)}
-        figures |= job.judge(model, validation)
-        earlier = [m for m in metrics.read() if "val_loss" in m]
-        if all(_merit(figures) > _merit(m) for m in earlier):
-            _keep(model, best)
+        figures = {"val_loss": evaluate(model, validation, trainer.settings.precision)}
+        figures |= job.judge(model, splits["validation"])
+        if all(_merit(figures) > _merit(earlier) for earlier in _judgements(metrics)):
+            keep(model, work / BEST)
         return figures
 
     every = math.ceil(trainer.settings.steps / JUDGEMENTS)
-    run_to_end(trainer, batches.batch, judge, work, every)
-    _restore(model, best)
+    try:
+        run_to_end(trainer, batches.batch, judge, work, every)
+    finally:
+        if (work / BEST).exists():
+            restore(model, work / BEST)
+            save_for(job, model, out, tokenizer)
     steps = [m for m in metrics.read() if "val_loss" not in m]
-    return max((m for m in metrics.read() if "val_loss" in m), key=_merit) | {
+    return max(_judgements(metrics), key=_merit) | {
         "steps": len(steps),
         "seconds": round(sum(m["tokens"] / m["tokens_per_second"] for m in steps), 1),
-        "trained_parameters": sum(p.numel() for p in trained(model).values()),
     }
+
+
+def _judgements(metrics):
+    return [measured for measured in metrics.read() if "val_loss" in measured]
 
 
 def batches_of(job, rows):
@@ -193,13 +204,15 @@ def trained(model):
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def _keep(model, path):
+def keep(model, path):
+    """Writes what is being trained; the rest is in the model it began with."""
     with files.atomic_write(path) as temporary:
         save_file({name: p.detach() for name, p in trained(model).items()}, temporary)
 
 
 @torch.no_grad()
-def _restore(model, path):
+def restore(model, path):
+    """Goes back to what `keep` wrote."""
     kept = load_file(path)
     for name, parameter in trained(model).items():
         parameter.copy_(kept[name])
@@ -209,8 +222,11 @@ def _hash(data):
     return hashlib.sha256(find_records(Path(data)).read_bytes()).hexdigest()
 
 
-def _save_for(job, model, out, tokenizer):
-    """A folder that says in config.json what the model was made for."""
+def save_for(job, model, out, tokenizer):
+    """A folder whose config.json says what the model was made for; LoRA is merged."""
+    if has_lora(model):
+        save_lora(model, out / "adapter.safetensors")
+        merge_lora(model)
     settings = {"finetuning_task": job.name} | job.settings
     has_files = hasattr(tokenizer, "save")  # else it is known by size: GPT-2's
     save_model(model, out, tokenizer if has_files else None, settings)
@@ -249,4 +265,6 @@ two sides.
 Settings:
 
 {settings}
+
+What every step measured is in `training/metrics.jsonl`.
 """

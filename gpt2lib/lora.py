@@ -51,7 +51,7 @@ def add_lora(model, rank=RANK, alpha=ALPHA, seed=0):
     """
     if rank < 1:
         raise ValueError(f"rank must be at least 1, got {rank}")
-    if _detours(model):
+    if has_lora(model):
         raise ValueError("the model has LoRA layers already: merge_lora(model) first")
     model.requires_grad_(False)
     model.out_head.weight.requires_grad_(bool(model.cfg.n_classes))
@@ -68,6 +68,11 @@ def merge_lora(model):
     for parent, name, detour in _detours(model):
         setattr(parent, name, detour.merged())
     return model.requires_grad_(True)
+
+
+def has_lora(model):
+    """Whether a model has LoRA layers."""
+    return bool(_detours(model))
 
 
 def _detours(model):

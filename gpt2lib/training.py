@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -41,6 +41,24 @@ def total_loss(logits, targets):
     )
 
 
+class LossOf(nn.Module):
+    """A model and its `total_loss`; the head runs only where something is learned.
+
+    Shapes: inputs (B, T), targets (B, T) -> ()
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs, targets):
+        hidden, learned = self.model.hidden_states(inputs), targets != IGNORED
+        # Compiled code does not look at values, it computes all logits.
+        if not torch.compiler.is_compiling() and not learned.all():
+            hidden, targets = hidden[learned], targets[learned]
+        return total_loss(self.model.out_head(hidden), targets)
+
+
 def count_tokens(targets):
     """How many targets are to be learned."""
     return (targets != IGNORED).sum().item()
@@ -55,13 +73,13 @@ def evaluate(model, batches, precision="float32"):
     Raises:
         ValueError: there is no token to be judged.
     """
-    was_training = model.training
-    model.eval()
+    was_training, loss_of = model.training, LossOf(model)
+    loss_of.eval()
     loss, tokens = 0.0, 0
     for inputs, targets in batches:
         inputs, targets = inputs.to(model.device), targets.to(model.device)
         with autocast(model.device, precision):
-            loss += total_loss(model(inputs), targets).item()
+            loss += loss_of(inputs, targets).item()
         tokens += count_tokens(targets)
     model.train(was_training)
     if not tokens:
@@ -225,10 +243,12 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             decay_groups(model, settings.weight_decay), betas=(0.9, 0.95), fused=True
         )
-        self._model = torch.compile(model) if settings.compile else model
+        self._loss_of = LossOf(model)
+        if settings.compile:
+            self._loss_of = torch.compile(self._loss_of)
         if self.processes.count > 1:
-            self._model = DistributedDataParallel(
-                self._model, gradient_as_bucket_view=True
+            self._loss_of = DistributedDataParallel(
+                self._loss_of, gradient_as_bucket_view=True
             )
 
     def run(self, batches):
@@ -287,10 +307,10 @@ class Trainer:
         with self._randomness():
             for i, (inputs, targets) in enumerate(parts):
                 waiting = count > 1 and i + 1 < len(parts)
-                with self._model.no_sync() if waiting else nullcontext():
+                with self._loss_of.no_sync() if waiting else nullcontext():
                     with autocast(device, self.settings.precision):
-                        logits = self._model(inputs.to(device))
-                        part = total_loss(logits, targets.to(device)) / tokens
+                        part = self._loss_of(inputs.to(device), targets.to(device))
+                        part = part / tokens
                     (part * count).backward()
                 loss += part.detach()
         if count > 1:

@@ -14,6 +14,7 @@ from test_pretraining import assert_same_weights, losses
 from transformers import GPT2ForSequenceClassification
 
 from gpt2lib import load_model, load_tokenizer, save_model
+from gpt2lib.__main__ import main
 from gpt2lib.classification import LABELS, classify, replace_head
 from gpt2lib.course.reasoning_data import problems, record
 from gpt2lib.finetuning import finetune, finetuning_rate
@@ -155,6 +156,33 @@ def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     assert_same_weights(out, spam[0])
     ours, theirs = json.loads(done.stdout), json.loads(spam[1].stdout)
     assert ours | {"seconds": 0} == theirs | {"seconds": 0}
+
+
+def test_an_interrupted_run_leaves_its_best_so_far_and_goes_on(
+    spam, messages, tmp_path
+):
+    out = tmp_path / "interrupted"
+    process = subprocess.Popen(
+        command("spam", messages, out, "--epochs", 4),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
+    while len(losses(out)) < 6:  # the first judgement came after four
+        assert process.poll() is None, "ended before it could be interrupted"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert load_model(out).cfg.n_classes == 2
+    assert ask(out, "Message 5: buy rice").split()[0] in LABELS
+    done = run("spam", messages, out, "--epochs", 4, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert_same_weights(out, spam[0])
+
+
+def test_a_task_survives_an_export(spam, tmp_path):
+    assert main(["export", str(spam[0]), str(tmp_path / "copy")]) == 0
+    assert ask(tmp_path / "copy", "Message 5: buy rice").startswith("spam")
 
 
 def test_lora_leaves_its_adapter_and_a_merged_model(messages, tmp_path):
