@@ -1,7 +1,7 @@
 # make lab    the chapters in JupyterLab
 # make test   every test
 # make refresh   run the chapters again and store their outputs, after a change
-# make pocket    train the model in bin/pocket again, in an hour and a half
+# make pocket    train the model in bin/pocket again, in three hours
 
 PYTHON ?= python3
 VENV := .venv

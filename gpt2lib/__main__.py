@@ -105,6 +105,9 @@ def _add_finetune(verb):
     verb.add_argument("--epochs", type=int, help="the task's own number if not given")
     verb.add_argument("--batch-size", type=int, default=16)
     verb.add_argument("--balance", action="store_true", help="as much ham as spam")
+    verb.add_argument(
+        "--learn-prompt", action="store_true", help="not the response alone"
+    )
     verb.add_argument("--skip-bad-rows", action="store_true", help="and count them")
     verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     verb.add_argument("--seed", type=int, default=0)
@@ -195,6 +198,7 @@ def _finetune(args):
         epochs=args.epochs,
         batch_size=args.batch_size,
         balance=args.balance,
+        learn_prompt=args.learn_prompt,
         skip_bad_rows=args.skip_bad_rows,
         resume=args.resume,
         precision=args.precision,

@@ -40,6 +40,7 @@ def finetune(
     epochs=None,
     batch_size=16,
     balance=False,
+    learn_prompt=False,
     skip_bad_rows=False,
     resume=False,
     **settings,
@@ -54,6 +55,7 @@ def finetune(
         train: "all", "head", "last-block" (with final norm and head) or "lora".
         epochs: passes over the training split; the task's own number if None.
         balance: leave rows out until all labels are as frequent as the rarest (spam).
+        learn_prompt: learn the prompt, too, not only the response (instruction).
         skip_bad_rows: leave out rows that cannot be used, instead of refusing.
         resume: go on from the last checkpoint, if there is one.
         settings: other fields of `TrainingSettings`.
@@ -63,10 +65,11 @@ def finetune(
         ValueError: rows or settings that cannot be used.
         FloatingPointError: the loss or its gradient is not finite.
     """
-    _check_choices(task, train, balance, epochs, batch_size, settings)
+    _check_choices(task, train, balance, learn_prompt, epochs, batch_size, settings)
     out, seed = Path(out), settings.get("seed", 0)
     gpt, tokenizer = load_model(model), load_tokenizer(model)
-    job = TASKS[task](tokenizer, gpt.cfg.context_length)
+    choices = {"learn_prompt": True} if learn_prompt else {}
+    job = TASKS[task](tokenizer, gpt.cfg.context_length, **choices)
     splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
     work = working_folder(out, resume)
     gpt = choose_trained(job.prepare(gpt, seed), train, seed)
@@ -84,6 +87,7 @@ def finetune(
         train=train,
         data=_hash(data),
         batch_size=batch_size,
+        learn_prompt=learn_prompt,
         **counts,
     )
     if resume and (work / CHECKPOINT).exists():
@@ -97,7 +101,7 @@ def finetune(
     return figures
 
 
-def _check_choices(task, train, balance, epochs, batch_size, settings):
+def _check_choices(task, train, balance, learn_prompt, epochs, batch_size, settings):
     """Refuses at once what would fail only after the data is read."""
     if task not in TASKS:
         raise ValueError(f"the task must be one of {[*TASKS]}, got {task!r}")
@@ -105,6 +109,8 @@ def _check_choices(task, train, balance, epochs, batch_size, settings):
         raise ValueError(f"train must be one of {TRAINED}, got {train!r}")
     if balance and task != SpamTask.name:
         raise ValueError("only labelled rows can be balanced, those of the task spam")
+    if learn_prompt and task != InstructionTask.name:
+        raise ValueError("only the task instruction can learn its prompts, too")
     for name, value in {"epochs": epochs, "batch_size": batch_size}.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")

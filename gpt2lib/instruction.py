@@ -113,11 +113,6 @@ def token_f1(said, wanted):
     return 2 * shared / (len(said) + len(wanted)) if shared else 0.0
 
 
-def longest(outputs):
-    """New tokens to allow: a few more than the longest right answer needs."""
-    return max(map(len, outputs)) + 10
-
-
 def mean(values):
     values = list(values)
     return sum(values) / len(values)
@@ -126,23 +121,50 @@ def mean(values):
 # ----------------------------------------------------------------------------- the task
 
 
-class InstructionTask:
-    """What `finetune` needs to know of following instructions."""
+class ResponseTask:
+    """What tasks have in common whose rows have a `prompt` and a `response`."""
 
-    name = "instruction"
     shares = (0.85, 0.05, 0.1)  # training, validation, test: the course's
     epochs = 2
-    has_base = True
+    has_base = True  # there is something to compare with: the model before
     settings = {}
+    learn_prompt = False
 
-    def __init__(self, tokenizer, context_length, learn_prompt=False):
+    def __init__(self, tokenizer, context_length):
         self.tokenizer = tokenizer
         self.context_length = context_length
-        self.learn_prompt = learn_prompt
-        self.parse = parse_instruction
 
     def prepare(self, model, seed=0):
         return model
+
+    def encode(self, row):
+        """(ids, targets), from `encode_pair`."""
+        pair = self.prompt(row), self.response(row)
+        return encode_pair(*pair, self.tokenizer, self.learn_prompt)
+
+    def fits(self, row):
+        return len(self.encode(row)[0]) <= self.context_length
+
+    def says(self, model, rows):
+        """(text, whether it stops by itself) in response to each row."""
+        prompts = [self.prompt(row) for row in rows]
+        wanted = [self.tokenizer.encode_ordinary(self.response(row)) for row in rows]
+        room = max(map(len, wanted)) + 10  # a few more than a right answer needs
+        return respond(model, prompts, self.tokenizer, room)
+
+    def judge(self, model, rows):
+        return {}  # the loss says it
+
+
+class InstructionTask(ResponseTask):
+    """What `finetune` needs to know of following instructions."""
+
+    name = "instruction"
+
+    def __init__(self, tokenizer, context_length, learn_prompt=False):
+        super().__init__(tokenizer, context_length)
+        self.learn_prompt = learn_prompt
+        self.parse = parse_instruction
 
     def key(self, row):
         return row.input or row.instruction
@@ -150,22 +172,12 @@ class InstructionTask:
     def prompt(self, row):
         return alpaca_prompt(row.instruction, row.input)
 
-    def encode(self, row):
-        return encode_pair(
-            self.prompt(row), row.output, self.tokenizer, self.learn_prompt
-        )
-
-    def fits(self, row):
-        return len(self.encode(row)[0]) <= self.context_length
+    def response(self, row):
+        return row.output
 
     def answers(self, model, rows):
         """(what it says, whether it stops by itself) to each row."""
-        prompts = [self.prompt(row) for row in rows]
-        outputs = [self.tokenizer.encode_ordinary(row.output) for row in rows]
-        return respond(model, prompts, self.tokenizer, longest(outputs))
-
-    def judge(self, model, rows):
-        return {}  # the loss says it
+        return self.says(model, rows)
 
     def measure(self, model, splits):
         """Exact match, token F1 and the share that stops, on the test split."""

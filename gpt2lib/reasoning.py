@@ -7,14 +7,7 @@ The prompt is that of the project this one grew out of; what was missing there i
 import re
 from typing import NamedTuple
 
-from gpt2lib.instruction import (
-    MEASURED,
-    encode_pair,
-    exact_match,
-    longest,
-    mean,
-    respond,
-)
+from gpt2lib.instruction import MEASURED, ResponseTask, exact_match, mean
 
 THOUGHT = re.compile(r"<think>(.*?)</think>", re.DOTALL)
 ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -68,23 +61,15 @@ def split_response(text):
     return (thought.strip(), answer.strip()) if found else (text.strip(), None)
 
 
-class ReasoningTask:
+class ReasoningTask(ResponseTask):
     """What `finetune` needs to know of thinking before answering."""
 
     name = "reasoning"
-    shares = (0.85, 0.05, 0.1)  # training, validation, test
-    epochs = 2
-    has_base = True
-    settings = {}
 
     def __init__(self, tokenizer, context_length, think=True):
-        self.tokenizer = tokenizer
-        self.context_length = context_length
+        super().__init__(tokenizer, context_length)
         self.think = think
         self.parse = parse_reasoning
-
-    def prepare(self, model, seed=0):
-        return model
 
     def key(self, row):
         return row.question
@@ -95,23 +80,12 @@ class ReasoningTask:
     def response(self, row):
         return reasoning_response(row.thought, row.answer, self.think)
 
-    def encode(self, row):
-        return encode_pair(self.prompt(row), self.response(row), self.tokenizer)
-
-    def fits(self, row):
-        return len(self.encode(row)[0]) <= self.context_length
-
     def answers(self, model, rows):
         """(thought, answer, whether it stopped by itself) to each row."""
-        prompts = [self.prompt(row) for row in rows]
-        outputs = [self.tokenizer.encode_ordinary(self.response(row)) for row in rows]
-        said = respond(model, prompts, self.tokenizer, longest(outputs))
+        said = self.says(model, rows)
         if not self.think:
             return [("", text.strip(), stopped) for text, stopped in said]
         return [(*split_response(text), stopped) for text, stopped in said]
-
-    def judge(self, model, rows):
-        return {}  # the loss says it
 
     def measure(self, model, splits):
         """Right answers, format kept and the share that stops, on the test split."""

@@ -227,7 +227,7 @@ def test_higher_rates_where_less_moves():
 
 
 REFUSED = {
-    "a list": (["--task-that-is-none"], "unrecognized"),
+    "prompt": (["--learn-prompt"], "only the task instruction"),
     "balance": (["--balance"], "only labelled rows"),
     "epochs": (["--epochs", 0], "epochs must be at least 1"),
     "batch": (["--batch-size", 0], "batch_size must be at least 1"),
@@ -236,32 +236,34 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_work_is_refused_in_one_line(thoughts, tmp_path, options, message):
-    done = run("reasoning", thoughts, tmp_path / "out", *options)
-    assert done.returncode != 0
-    assert message in done.stderr.splitlines()[-1]
-    assert not (tmp_path / "out" / "model.safetensors").exists()
+def test_what_cannot_work_is_refused_in_one_line(
+    thoughts, tmp_path, options, message, capsys
+):
+    assert main(command("reasoning", thoughts, tmp_path / "out", *options)[3:]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_holds_another_model_is_not_written_over(thoughts, tmp_path):
     save_model(load_model(), tmp_path / "mine")
     before = (tmp_path / "mine" / "model.safetensors").read_bytes()
-    done = run("reasoning", thoughts, tmp_path / "mine")
-    assert "already holds a model" in done.stderr
+    with pytest.raises(ValueError, match="already holds a model"):
+        finetune("reasoning", thoughts, tmp_path / "mine")
     assert (tmp_path / "mine" / "model.safetensors").read_bytes() == before
 
 
 def test_going_on_with_other_data_is_refused(spam, messages, tmp_path):
     other = tmp_path / "sms.tsv"
     other.write_text(messages.read_text().replace("rice", "salt"))
-    done = run("spam", other, spam[0], "--epochs", 4, "--resume")
-    assert "belongs to a run with data" in done.stderr
+    with pytest.raises(ValueError, match="belongs to a run with data"):
+        finetune("spam", other, spam[0], epochs=4, resume=True)
 
 
 def test_bad_rows_are_named_or_counted(messages, tmp_path):
     bad = tmp_path / "sms.tsv"
     bad.write_text(messages.read_text() + "eggs\tfor all\n")
-    done = run("spam", bad, tmp_path / "out")
-    assert "line 161" in done.stderr and "--skip-bad-rows" in done.stderr
-    done = run("spam", bad, tmp_path / "out", "--skip-bad-rows")
-    assert json.loads(done.stdout)["bad_rows"] == 1
+    with pytest.raises(ValueError, match="line 161: .*--skip-bad-rows"):
+        finetune("spam", bad, tmp_path / "out")
+    figures = finetune("spam", bad, tmp_path / "out", epochs=1, skip_bad_rows=True)
+    assert figures["bad_rows"] == 1

@@ -1,7 +1,7 @@
 """How bin/pocket is made: python -m gpt2lib.course.pocket
 
-It writes the texts, trains in two rounds, measures, and writes the card. An interrupted
-run goes on where it was.
+It writes the texts, trains in three rounds, measures, and writes the card. A run that
+was interrupted goes on where it was.
 """
 
 import json
@@ -82,7 +82,7 @@ def write_documents(path, characters, seed=0):
 
 
 def make():
-    """Makes bin/pocket: texts, training, measurements, card. Takes 90 minutes or so."""
+    """Makes bin/pocket: texts, training, measurements, card. Takes three hours."""
     if not TEXTS.exists():
         write_documents(TEXTS, CHARACTERS, SEED)
     trained = train()
@@ -104,7 +104,7 @@ def token_folder():
 
 
 def train():
-    """Both rounds; the second begins with the weights of the first. Returns figures."""
+    """All rounds, each from the weights of the one before. Returns figures."""
     data, start, figures = TEXTS, None, []
     for out, settings in ROUNDS.items():
         settings = {"precision": "bfloat16", "resume": True, "start": start} | settings
@@ -115,7 +115,7 @@ def train():
 
 
 def save_metrics():
-    """Keeps every judgement and every tenth step of both rounds."""
+    """Keeps every judgement and every tenth step of all rounds."""
     lines, done = [], 0
     for out in ROUNDS:
         measured = Metrics(out / "training" / "metrics.jsonl").read()
@@ -191,11 +191,12 @@ example, that what was lost is what is found, or that numbers add up;
     make pocket
 
 - {characters:,} characters of text, by share of characters: {shares}
-- two rounds, {tokens:,} tokens in {steps:,} steps: first as many tokens as the texts \
-have, 32 windows a step; then half as many again, 8 windows a step, so in smaller and \
-more steps. Each round has a warmup and a cosine; bfloat16, seeds 0 and 1
-- {minutes:.0f} minutes of steps at {speed:,.0f} tokens/s, on two cores of an AMD EPYC \
-(Zen 4) that had other work, too
+- three rounds, {tokens:,} tokens in {steps:,} steps: first as many tokens as the \
+texts have, 32 windows a step; then more, 8 windows a step, in smaller and more \
+steps. Each round has a warmup and a cosine, the last one down to zero; bfloat16, \
+seeds 0, 1 and 2
+- {minutes:.0f} minutes of steps at {speed:,.0f} tokens/s, on one or two cores of an \
+AMD EPYC (Zen 4) that had other work, too
 - {versions}
 
 ![training and held-out loss over steps](loss.png)
