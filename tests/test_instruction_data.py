@@ -117,7 +117,7 @@ def test_a_sentence_is_rewritten_in_one_word(kind):
     right = {"past": pasts, "pronoun": name_pronouns().items(), "opposite": opposites}
     for _, given, answer in of_kind(kind):
         pairs = zip(given[:-1].split(" "), answer[:-1].split(" "), strict=True)
-        (changed,) = [(old, new) for old, new in pairs if old != new]
+        (changed,) = [(old, new.lower()) for old, new in pairs if old != new]
         assert changed in right[kind] and given[-1] == answer[-1] == "."
 
 
@@ -131,11 +131,10 @@ def test_a_statement_becomes_a_question_and_a_plural():
 
 
 def test_animals_and_names_belong_together():
-    known = r"(?:{}) ((?:guinea |field )?\w+(?: cub)?) (?:called|named) (\w+)"
-    moods = "|".join(instruction_data.word_lists()["mood"])
+    known = r"[aA] ((?:guinea |field )?\w+(?: cub)?) (?:called|named) (\w+)"
     for kind in ("named", "animal"):
         for asked, given, answer in of_kind(kind):
-            pairs = re.findall(known.format(moods), given)
+            pairs = re.findall(known, given)
             assert len(pairs) == 2
             by_name = {name: animal for animal, name in pairs}
             assert len(set(by_name.values())) == len(by_name) == 2

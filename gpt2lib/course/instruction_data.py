@@ -56,17 +56,16 @@ def instruction_lines():
 
 
 def happening(rng):
-    """Someone does something with a thing, somewhere, at some time."""
+    """Someone does something with a thing somewhere."""
     lists, verb = word_lists(), rng.choice(WORDS["verb"])
     name = rng.choice([hero for hero in lists["hero"] if " " not in hero])
     return {
-        "when": rng.choice(WORDS["when"]),
         "name": name,
         "he": name_pronouns()[name],
         "do": verb,
         "does": verb + "s",
         "did": dict(extras.PASTS)[verb],
-        "thing": f"{rng.choice(lists['look'])} {rng.choice(lists['toy'])}",
+        "thing": rng.choice([toy for toy in lists["toy"] if " " not in toy]),
         "place": rng.choice(lists["where"] + lists["home"]),
     }
 
@@ -94,21 +93,20 @@ def two_numbers(rng):
 
 
 def few_things(rng):
-    """Three or four things, as they are and backwards."""
+    """Three things, as they are and backwards."""
     lists = word_lists()
     known = {thing for kind in ("toy", "goods", "plant") for thing in lists[kind]}
     short = sorted(thing for thing in known if " " not in thing)
-    things = [f"a {thing}" for thing in rng.sample(short, rng.choice([3, 4]))]
+    things = [f"a {thing}" for thing in rng.sample(short, 3)]
     return {"row": ", ".join(things), "back": ", ".join(things[::-1])}
 
 
 def two_animals(rng):
-    """Two animals with moods and names, and the one of them that is asked about."""
+    """Two animals with names, and the one of them that is asked about."""
     lists, called = word_lists(), rng.choice(["called", "named"])
-    kinds = ("mood", "creature", "friend")
-    animals = list(zip(*(rng.sample(lists[kind], 2) for kind in kinds)))
-    one, other = (f"a {mood} {kind} {called} {name}" for mood, kind, name in animals)
-    _, animal, name = rng.choice(animals)
+    kinds, names = rng.sample(lists["creature"], 2), rng.sample(lists["friend"], 2)
+    one, other = (f"a {kind} {called} {name}" for kind, name in zip(kinds, names))
+    animal, name = rng.choice(list(zip(kinds, names)))
     return {"one": one, "other": other, "animal": animal, "name": name}
 
 
@@ -129,9 +127,6 @@ def one_group(rng):
 WORDS = choices("""
 verb: find / hide / paint / see / lose / leave / sell / buy / break / draw / forget /
   win
-when: on Monday / on Tuesday / on Wednesday / on Thursday / on Friday / on Saturday / on
-  Sunday / at noon / at midnight / after lunch / after supper / before breakfast / in
-  the evening
 my: the / my / your / our / his / her
 """)
 SUBJECTS = choices("""
@@ -148,7 +143,7 @@ DRAWS = [happening, state, two_numbers, few_things, two_animals, two_sums, one_g
 TABLES = [
     choices(block)
     for block in """
-input: {when} {name} {does} a {thing} {place}.
+input: {name} {does} a {thing} {place}.
 who: It is {name}. / Who is this sentence about? / Name the person in the sentence. /
   Who {does} a {thing}? / Tell me who {does} something. / Which person is mentioned
   here?
@@ -156,10 +151,10 @@ what: A {thing}. / What does {name} {do}? / Name the thing that {name} {does}. /
   what {name} {does}. / Which thing does {name} {do}? / What is it that {name} {does}?
 where: {place}. / Where does this happen? / Where does {name} {do} the {thing}? / Name
   the place in the sentence. / Tell me where {name} is. / In which place does it happen?
-past: {when} {name} {did} a {thing} {place}. / Rewrite the sentence in the past tense. /
+past: {name} {did} a {thing} {place}. / Rewrite the sentence in the past tense. /
   Put the sentence into the past. / How do you say this in the past tense? / Write the
   sentence with {does} in the past tense. / Can you say this in the past tense?
-pronoun: {when} {he} {does} a {thing} {place}. / Rewrite the sentence with "he" or "she"
+pronoun: {he} {does} a {thing} {place}. / Rewrite the sentence with "he" or "she"
   instead of the name. / Say "he" or "she" in place of {name}. / Replace the name with a
   pronoun. / Can you use a pronoun instead of {name}? / How do you say this without the
   name, with "he" or "she"?
