@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from gpt2lib import files
 from gpt2lib.classification import PARTS, SpamTask, train_only
+from gpt2lib.config import POCKET
 from gpt2lib.data import PaddedBatches
 from gpt2lib.instruction import InstructionTask
 from gpt2lib.lora import add_lora, has_lora, merge_lora, save_lora
-from gpt2lib.pretraining import default_learning_rate
 from gpt2lib.reasoning import ReasoningTask
 from gpt2lib.records import balanced, find_records, read_records, split
 from gpt2lib.runs import CHECKPOINT, run_to_end, working_folder
@@ -93,10 +93,8 @@ def finetune(
     if resume and (work / CHECKPOINT).exists():
         trainer.load(work / CHECKPOINT)
     figures = train_best(trainer, batches, job, splits, out, tokenizer)
-    figures = {"task": task} | counts | figures | measure_test(job, gpt, splits)
-    if job.has_base:
-        base = measure_test(job, load_model(model, device=gpt.device), splits)
-        figures |= {f"base_{name}": value for name, value in base.items()}
+    figures = {"task": task} | counts | figures
+    figures |= measure_beside(job, gpt, load_model(model, device=gpt.device), splits)
     files.write_text(out / "README.md", model_card(out, data, trainer.facts, figures))
     return figures
 
@@ -144,9 +142,15 @@ def choose_trained(model, train, seed=0):
 
 
 def finetuning_rate(n_params, train="all"):
-    """A good highest learning rate: a part of pretraining's, more where less moves."""
-    factor = {"all": 0.5, "last-block": 1.0, "head": 10.0, "lora": 4.0}[train]
-    return factor * default_learning_rate(n_params)
+    """A good highest learning rate: lower for large models, higher where less moves.
+
+    A thousandth for pocket, and near the 5e-5 of the course for GPT-2.
+
+    >>> [round(finetuning_rate(n), 6) for n in (3_308_544, 124_439_808, 354_823_168)]
+    [0.001, 6.6e-05, 3e-05]
+    """
+    factor = {"all": 1, "last-block": 2, "head": 10, "lora": 5}[train]
+    return factor * 1e-3 * (POCKET.n_params / n_params) ** 0.75
 
 
 def train_best(trainer, batches, job, splits, out, tokenizer):
@@ -198,6 +202,15 @@ def measure_test(job, model, splits):
     if job.has_base:
         loss = evaluate(model, batches_of(job, splits["test"]))
         figures["response_perplexity"] = perplexity(loss)
+    return figures
+
+
+def measure_beside(job, model, base, splits):
+    """The figures of a finetuned model, and those of the one before, as base_..."""
+    figures = measure_test(job, model, splits)
+    if job.has_base:
+        before = measure_test(job, base, splits)
+        figures |= {f"base_{name}": value for name, value in before.items()}
     return figures
 
 

@@ -501,8 +501,8 @@ def _hugging_face_config(model, tokenizer):
         "tie_word_embeddings": cfg.tied_head,
         "bos_token_id": end,
         "eos_token_id": end,
-        "pad_token_id": end if cfg.n_classes else None,  # a classifier reads before it
         "dtype": str(model.tok_emb.weight.dtype).removeprefix("torch."),
+        **({"pad_token_id": end} if cfg.n_classes else {}),  # read just before it
     } | {name: allowed[0] for name, allowed in FIXED_SETTINGS.items()}
 
 

@@ -46,11 +46,11 @@ LAYERS = {
     "lora": {"files"},
     "finetuning": {
         "classification",
+        "config",
         "data",
         "files",
         "instruction",
         "lora",
-        "pretraining",
         "reasoning",
         "records",
         "runs",
