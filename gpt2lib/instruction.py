@@ -125,7 +125,7 @@ class ResponseTask:
     """What tasks have in common whose rows have a `prompt` and a `response`."""
 
     shares = (0.85, 0.05, 0.1)  # training, validation, test: the course's
-    epochs = 2
+    epochs = 3
     has_base = True  # there is something to compare with: the model before
     settings = {}
     learn_prompt = False
