@@ -178,6 +178,7 @@ class SpamTask:
     name = "spam"
     shares = (0.7, 0.1, 0.2)  # training, validation, test: the course's
     epochs = 6
+    rate = 0.5  # of the usual learning rate; a new head shakes what is below it
     has_base = False  # a head for classes is new, so there is nothing to compare with
     settings = {"id2label": dict(enumerate(LABELS))}
 

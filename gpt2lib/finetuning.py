@@ -74,11 +74,11 @@ def finetune(
     work = working_folder(out, resume)
     gpt = choose_trained(job.prepare(gpt, seed), train, seed)
     counts["trained_parameters"] = sum(p.numel() for p in trained(gpt).values())
-    batches = PaddedBatches(
-        [job.encode(row) for row in splits["training"]], batch_size, seed
-    )
-    settings["steps"] = len(batches) * (epochs or job.epochs)
-    settings.setdefault("learning_rate", finetuning_rate(gpt.cfg.n_params, train))
+    examples = [job.encode(row) for row in splits["training"]]
+    batches = PaddedBatches(examples, batch_size, seed)
+    rate = job.rate * finetuning_rate(gpt.cfg.n_params, train)
+    steps = len(batches) * (epochs or job.epochs)
+    settings = {"learning_rate": rate} | settings | {"steps": steps}
     trainer = Trainer(
         gpt.to(perform_non_cpu_backend_check()),
         TrainingSettings(**settings),

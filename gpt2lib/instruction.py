@@ -126,6 +126,7 @@ class ResponseTask:
 
     shares = (0.85, 0.05, 0.1)  # training, validation, test: the course's
     epochs = 3
+    rate = 1.0
     has_base = True  # there is something to compare with: the model before
     settings = {}
     learn_prompt = False
