@@ -59,7 +59,7 @@ def _parser():
     verb = verbs.add_parser("generate", help="continue a text")
     verb.add_argument("prompt")
     verb.add_argument("--model", default="pocket", help="name in bin/, or a path")
-    verb.add_argument("--max-new-tokens", type=int, help="60 if not given")
+    verb.add_argument("--max-new-tokens", type=int, help="60; a task has what fits")
     verb.add_argument("--temperature", type=float, help="0 is greedy; 0.8 if not given")
     verb.add_argument("--top-k", type=int)
     verb.add_argument("--top-p", type=float)

@@ -94,7 +94,7 @@ def finetune(
         trainer.load(work / CHECKPOINT)
     figures = train_best(trainer, batches, job, splits, out, tokenizer)
     figures = {"task": task} | counts | figures
-    figures |= measure_beside(job, gpt, load_model(model, device=gpt.device), splits)
+    figures |= measure_beside(job, gpt, model, splits)
     files.write_text(out / "README.md", model_card(out, data, trainer.facts, figures))
     return figures
 
@@ -164,11 +164,14 @@ def train_best(trainer, batches, job, splits, out, tokenizer):
     model, work = trainer.model, out / "training"
     validation = batches_of(job, splits["validation"])
     metrics = Metrics(work / "metrics.jsonl")
+    if not trainer.step:  # what a run that was killed before its checkpoint has left
+        (work / BEST).unlink(missing_ok=True)
 
     def judge():
         figures = {"val_loss": evaluate(model, validation, trainer.settings.precision)}
         figures |= job.judge(model, splits["validation"])
-        if all(_merit(figures) > _merit(earlier) for earlier in _judgements(metrics)):
+        earlier = max(map(_merit, _judgements(metrics)), default=(0, -math.inf))
+        if math.isfinite(figures["val_loss"]) and _merit(figures) > earlier:
             keep(model, work / BEST)
         return figures
 
@@ -209,7 +212,7 @@ def measure_beside(job, model, base, splits):
     """The figures of a finetuned model, and those of the one before, as base_..."""
     figures = measure_test(job, model, splits)
     if job.has_base:
-        before = measure_test(job, base, splits)
+        before = measure_test(job, load_model(base, device=model.device), splits)
         figures |= {f"base_{name}": value for name, value in before.items()}
     return figures
 
@@ -238,7 +241,8 @@ def restore(model, path):
 
 
 def _hash(data):
-    return hashlib.sha256(find_records(Path(data)).read_bytes()).hexdigest()
+    with open(find_records(data), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_for(job, model, out, tokenizer):
@@ -261,7 +265,7 @@ def model_card(out, data, facts, figures):
         base=facts["base"],
         settings=settings,
         table="\n".join(rows),
-        file=find_records(Path(data)).name,
+        file=find_records(data).name,
     )
 
 

@@ -151,7 +151,8 @@ def generate_ragged(model, prompts, max_new_tokens=None, eos_id=None, batch_size
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         rows = [prompts[i] for i in chosen]
-        ends = [min(len(ids) + (max_new_tokens or limit), limit) for ids in rows]
+        new = limit if max_new_tokens is None else max_new_tokens
+        ends = [min(len(ids) + new, limit) for ids in rows]
         answers |= zip(chosen, _continue_all(model, rows, ends, eos_id))
     return [answers[i] for i in range(len(prompts))]
 

@@ -378,8 +378,8 @@ def _measure(tensors, layout):
     known["tied_head"] = head is None or (
         embedding is not None and torch.equal(head, embedding)
     )
-    if head is not None and embedding is not None and len(head) != len(embedding):
-        known["n_classes"] = len(head)
+    if head is not None and embedding is not None and 2 * len(head) < len(embedding):
+        known["n_classes"] = len(head)  # few; a head nearly as long is a damaged one
     return known
 
 

@@ -126,6 +126,14 @@ def test_the_seeds_classifier_opens_with_its_bias(classifier, tokenizer, tmp_pat
     assert "out_head.bias" not in plan
 
 
+def test_a_damaged_head_is_not_taken_for_one_of_classes(tmp_path):
+    state = GPTModel(dataclasses.replace(SMALL, tied_head=False)).state_dict()
+    state["out_head.weight"] = state["out_head.weight"][:-1].clone()
+    torch.save(state, tmp_path / "model.pth")
+    with pytest.raises(ValueError, match=r"out_head.weight is \(96, 128\)"):
+        load_model(tmp_path / "model.pth")
+
+
 def test_the_seeds_way_reads_at_the_padded_end(classifier, tokenizer):
     ids = tokenizer.encode(TEXTS[1])
     end = [tokenizer.eot_token] * (COURSE_LENGTH - len(ids))

@@ -180,6 +180,16 @@ def test_an_interrupted_run_leaves_its_best_so_far_and_goes_on(
     assert_same_weights(out, spam[0])
 
 
+def test_what_an_older_run_left_is_not_taken_for_the_best(messages, tmp_path):
+    """Killed between its first best weights and its first checkpoint."""
+    left = tmp_path / "training" / "best.safetensors"
+    left.parent.mkdir()
+    left.write_bytes(b"of another run")
+    with pytest.raises(FloatingPointError, match="step 1"):
+        finetune("spam", messages, tmp_path, epochs=1, learning_rate=1e30, warmup=0)
+    assert not left.exists() and not (tmp_path / "model.safetensors").exists()
+
+
 def test_a_task_survives_an_export(spam, tmp_path):
     assert main(["export", str(spam[0]), str(tmp_path / "copy")]) == 0
     assert ask(tmp_path / "copy", "Message 5: buy rice").startswith("spam")

@@ -150,6 +150,10 @@ def test_ragged_prompts_get_what_each_gets_alone(model, batch_size, eos_id):
     assert longest == [alone(ids, room - len(ids)) for ids in PROMPTS]
 
 
+def test_no_new_tokens_are_none(model):
+    assert generate_ragged(model, PROMPTS, 0) == [[] for _ in PROMPTS]
+
+
 @pytest.mark.parametrize("ids", [[], [1] * SMALL.context_length])
 def test_a_prompt_without_room_is_refused(model, ids):
     with pytest.raises(ValueError, match=f"{len(ids)} ids"):
