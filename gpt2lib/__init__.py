@@ -7,6 +7,7 @@
 | config         | the shape of a model, checked; the four published sizes             |
 | tokenizer      | text <-> ids: words, byte-level BPE that trains, GPT-2's            |
 | data           | ids -> windows of inputs and targets                                |
+| linear         | x Wᵀ + b: the product GPT-2 is made of, in four precisions          |
 | attention      | the ladder from plain averaging to GPT-2's multi-head attention     |
 | model          | ids -> logits: LayerNorm, FeedForward, TransformerBlock, GPTModel   |
 | sampling       | logits -> next id                                                   |

@@ -21,7 +21,12 @@ from gpt2lib.tokenizer import (
     text_to_token_ids,
     token_ids_to_text,
 )
-from gpt2lib.weights import load_model, perform_non_cpu_backend_check, save_model
+from gpt2lib.weights import (
+    PRECISIONS,
+    load_model,
+    perform_non_cpu_backend_check,
+    save_model,
+)
 
 CONFIGS = {
     "pocket": config.POCKET,
@@ -63,6 +68,7 @@ def _parser():
     verb.add_argument("--temperature", type=float, help="0 is greedy; 0.8 if not given")
     verb.add_argument("--top-k", type=int)
     verb.add_argument("--top-p", type=float)
+    verb.add_argument("--precision", default="float32", choices=PRECISIONS)
     verb.add_argument("--seed", type=int, help="repeats a run")
     verb.set_defaults(run=_generate)
 
@@ -120,7 +126,8 @@ def _download(args):
 
 
 def _generate(args):
-    model = load_model(args.model, device=perform_non_cpu_backend_check())
+    device = perform_non_cpu_backend_check()
+    model = load_model(args.model, device=device, precision=args.precision)
     tokenizer = load_tokenizer(args.model)
     task = Checkpoint.find(args.model).settings().get("finetuning_task")
     if model.cfg.n_classes:

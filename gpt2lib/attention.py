@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gpt2lib.linear import Linear
+
 
 def attention_weights(queries, keys, *, causal):
     """How much each query reads each key: softmax(q kᵀ / √D), rows summing to 1.
@@ -124,12 +126,12 @@ class MultiHeadAttention(nn.Module):
         self.num_heads = num_heads
         self.dropout = dropout
         self.add_projections(d_in, d_out, qkv_bias)
-        self.out_proj = nn.Linear(d_out, d_out)
+        self.out_proj = Linear(d_out, d_out)
 
     def add_projections(self, d_in, d_out, qkv_bias):
-        self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
-        self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
-        self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_query = Linear(d_in, d_out, bias=qkv_bias)
+        self.W_key = Linear(d_in, d_out, bias=qkv_bias)
+        self.W_value = Linear(d_in, d_out, bias=qkv_bias)
 
     def project(self, x):
         return self.W_query(x), self.W_key(x), self.W_value(x)
@@ -179,7 +181,7 @@ class OpenAICompatibleMultiHeadAttention(MultiHeadAttention):
     """
 
     def add_projections(self, d_in, d_out, qkv_bias):
-        self.W_qkv = nn.Linear(d_in, 3 * d_out, bias=qkv_bias)
+        self.W_qkv = Linear(d_in, 3 * d_out, bias=qkv_bias)
 
     def project(self, x):
         return self.W_qkv(x).chunk(3, dim=-1)

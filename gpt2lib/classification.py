@@ -108,7 +108,7 @@ def classify(model, texts, tokenizer, batch_size=64, padded_to=None):
         rows = [ids + [end] * (padded_to - len(ids)) for ids in rows]
     found = torch.empty(len(rows), model.cfg.n_classes)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    with evaluating(model):
+    with evaluating(model.modules()):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             inputs, _ = pad([(rows[i], []) for i in chosen])

@@ -43,19 +43,8 @@ def generate(
     Raises:
         ValueError: a setting or an id out of range; the message says what is allowed.
     """
-    new_ids = list(
-        stream(
-            model,
-            idx,
-            max_new_tokens,
-            context_size,
-            temperature,
-            top_k,
-            top_p,
-            eos_id,
-            generator,
-        )
-    )
+    settings = (context_size, temperature, top_k, top_p, eos_id, generator)
+    new_ids = list(stream(model, idx, max_new_tokens, *settings))
     idx = idx.to(model.device)
     return torch.cat([idx] + [ids[:, None] for ids in new_ids], dim=1)
 
@@ -106,9 +95,11 @@ def _steps(model, idx, max_new_tokens, context_size, choose, eos_id):
     caches = model.new_caches(min(window.shape[1] + max_new_tokens, context_size))
     unread = window
     finished = torch.zeros(len(idx), dtype=torch.bool, device=idx.device)
+    modules = [*model.modules()]
     for _ in range(max_new_tokens):
-        with torch.no_grad(), evaluating(model):
+        with torch.inference_mode(), evaluating(modules):
             next_ids = choose(next_token_logits(model, unread, caches))
+        next_ids = next_ids.clone()  # usable in training too
         if eos_id is not None:
             next_ids = next_ids.masked_fill(finished, eos_id)
             finished |= next_ids == eos_id
@@ -161,9 +152,9 @@ def _continue_all(model, prompts, ends, eos_id):
     """New ids for each of a batch of prompts, the shortest first."""
     caches, new = model.new_caches(max(ends)), [[] for _ in prompts]
     unread = torch.tensor([ids[: len(prompts[0])] for ids in prompts])
-    going = True
+    modules, going = list(model.modules()), True
     while going:
-        with torch.no_grad(), evaluating(model):
+        with torch.inference_mode(), evaluating(modules):
             logits = next_token_logits(model, unread.to(model.device), caches)
         column, place, going = logits.argmax(dim=-1).tolist(), caches[0].length, False
         for i, prompt in enumerate(prompts):
@@ -194,10 +185,11 @@ def next_token_logits(model, ids, caches=None):
 
 
 @contextmanager
-def evaluating(model):
-    """Puts the model in eval mode for a while, then every module back as it was."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+def evaluating(modules):
+    """Puts a model's modules in eval mode for a while, then back as they were."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gpt2lib import files
+from gpt2lib.linear import check_not_prepared
 
 RANK, ALPHA = 8, 16
 PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")
@@ -51,6 +52,7 @@ def add_lora(model, rank=RANK, alpha=ALPHA, seed=0):
     """
     if rank < 1:
         raise ValueError(f"rank must be at least 1, got {rank}")
+    check_not_prepared(model, "trained")
     if has_lora(model):
         raise ValueError("the model has LoRA layers already: merge_lora(model) first")
     model.requires_grad_(False)

@@ -19,6 +19,7 @@ from gpt2lib.attention import (
     check_positions,
 )
 from gpt2lib.config import GPTConfig
+from gpt2lib.linear import Linear
 
 
 def layer_norm(x, scale, shift, eps=1e-5):
@@ -67,9 +68,9 @@ class FeedForward(nn.Module):
     def __init__(self, cfg):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(cfg.emb_dim, 4 * cfg.emb_dim),
+            Linear(cfg.emb_dim, 4 * cfg.emb_dim),
             GELU(),
-            nn.Linear(4 * cfg.emb_dim, cfg.emb_dim),
+            Linear(4 * cfg.emb_dim, cfg.emb_dim),
         )
 
     def forward(self, x):
@@ -126,9 +127,7 @@ class GPTModel(nn.Module):
             TransformerBlock(cfg) for _ in range(cfg.n_layers)
         )
         self.final_norm = LayerNorm(cfg.emb_dim)
-        self.out_head = nn.Linear(
-            cfg.emb_dim, cfg.n_classes or cfg.vocab_size, bias=False
-        )
+        self.out_head = Linear(cfg.emb_dim, cfg.n_classes or cfg.vocab_size, bias=False)
         self.tie_head()
         self.init_weights()
 

@@ -22,12 +22,14 @@ from torch.overrides import TorchFunctionMode
 from gpt2lib import files
 from gpt2lib.checkpoint import CLASS_HEAD, Checkpoint, some
 from gpt2lib.config import GPTConfig
+from gpt2lib.linear import PREPARED, check_not_prepared, prepare_to_infer
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
 
 PRECISIONS = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    "int8": torch.int8,
 }
 
 # ------------------------------------------------------------------ whose name is what
@@ -126,7 +128,9 @@ def load_model(
         name_or_path: a name in bin/, or the path of a folder or file in any of the
             `LAYOUTS`: safetensors (also sharded), PyTorch's .bin, .pt and .pth.
         device: where its weights go.
-        precision: "float32", "bfloat16" or "float16" weights.
+        precision: "float32"; "bfloat16" also computes in it. "float16" and "int8" are
+            weights to infer with, on a CPU: products are added up in float32 and in
+            whole numbers. On a GPU, float16 computes in it, and int8 is refused.
         fused_qkv: OpenAI's combined q, k, v matrix, or the course's three.
 
     Raises:
@@ -134,10 +138,10 @@ def load_model(
         ValueError: not a GPT-2 checkpoint, damaged, refused, or it does not fit; one
             error lists every missing, unexpected and misshaped tensor.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}")
+    to_prepare = _check_precision(precision, device)
     plan = plan_loading(name_or_path, fused_qkv=fused_qkv)
-    weights = dict(_carry_out(plan, device, PRECISIONS[precision]))
+    dtype = torch.float32 if to_prepare else PRECISIONS[precision]
+    weights = dict(_carry_out(plan, device, dtype))
     broken = [
         n for n, w in weights.items() if not w.sum().isfinite() and w.isnan().any()
     ]
@@ -155,7 +159,20 @@ def load_model(
         model = (OpenAICompatibleGPTModel if fused_qkv else GPTModel)(plan.config)
     model.load_state_dict(weights, assign=True)
     model.tie_head()
+    model = prepare_to_infer(model, precision) if to_prepare else model
     return model.eval()
+
+
+def _check_precision(precision, device):
+    """Whether the weights are to be prepared; ValueError if they cannot be."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}")
+    on_cpu = torch.device(device).type == "cpu"
+    if precision == "int8" and not on_cpu:
+        raise ValueError(
+            f"int8 is for the CPU, got device {str(device)!r}: use bfloat16 or float16"
+        )
+    return on_cpu and precision in PREPARED
 
 
 @dataclass(frozen=True)
@@ -431,8 +448,9 @@ def save_model(model, folder, tokenizer=None, settings=None):
         settings: more entries for config.json.
 
     Raises:
-        ValueError: a tokenizer that cannot be saved.
+        ValueError: a tokenizer that cannot be saved, or weights prepared to infer.
     """
+    check_not_prepared(model, "saved")
     if tokenizer is not None and not hasattr(tokenizer, "save"):
         raise ValueError(
             f"a BPETokenizer is needed to save it with the model, got {tokenizer!r}: "

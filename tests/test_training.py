@@ -17,16 +17,19 @@ from gpt2lib import (
     GPT2_774M,
     GPT2_1558M,
     GPTModel,
+    linear,
     save_model,
 )
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.files import ROOT
 from gpt2lib.training import (
     IGNORED,
+    LossOf,
     Metrics,
     Processes,
     Trainer,
     TrainingSettings,
+    autocast,
     bits_per_byte,
     decay_groups,
     evaluate,
@@ -303,7 +306,8 @@ def test_metrics_survive_a_line_that_was_cut_off(tmp_path):
 # ------------------------------------------------------------------------ what it takes
 
 
-def test_flops_are_those_torch_counts():
+def test_flops_are_those_torch_counts(monkeypatch):
+    monkeypatch.setattr(linear, "HAS_ONEDNN", False)  # which torch cannot count
     cfg = replace(CFG, drop_rate=0.0, context_length=24)
     model, ids = GPTModel(cfg), torch.zeros(1, 24, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
@@ -311,6 +315,34 @@ def test_flops_are_those_torch_counts():
     counted = counter.get_total_flops()
     # The formula also counts embeddings that are looked up and not multiplied.
     assert training_flops(cfg, 24) == pytest.approx(counted, rel=0.1)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("ignored", [0, 30])
+def test_a_loss_written_over_the_logits_is_total_loss(precision, ignored):
+    model = lively(GPTModel(replace(CFG, drop_rate=0.0)))
+    ids = torch.randint(CFG.vocab_size, (12, 9), generator=torch.manual_seed(0))
+    inputs, targets = ids[:, :-1], ids[:, 1:].clone()
+    targets.view(-1)[:ignored] = IGNORED
+    losses, gradients = [], []
+    for loss_of in (LossOf(model), lambda x, y: total_loss(model(x), y)):
+        model.zero_grad()
+        with autocast(model.device, precision):
+            loss = loss_of(inputs, targets)
+        (loss / 7).backward()
+        losses.append(loss.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    off_by = (gradients[0] - gradients[1]).norm() / gradients[1].norm()
+    assert off_by < (1e-5 if precision == "float32" else 1e-2)
+
+
+def test_a_second_gradient_from_the_same_logits_is_refused():
+    model, ids = GPTModel(CFG), torch.zeros(1, 4, dtype=torch.int64)
+    loss = LossOf(model)(ids, ids)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 @pytest.mark.parametrize(

@@ -364,16 +364,26 @@ def test_a_width_that_gives_no_number_of_heads_is_refused(tmp_path):
         load_model(tmp_path / "m.pth")
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision(folder, expected, precision):
-    model = load_model(folder, precision=precision)
-    assert {p.dtype for p in model.parameters()} == {getattr(torch, precision)}
-    logits = model(IDS).float()
-    assert torch.allclose(logits, expected, atol=0.1 * expected.abs().max().item())
+@pytest.mark.parametrize("fused_qkv", [True, False])
+@pytest.mark.parametrize(
+    ("precision", "off_by"), [("bfloat16", 0.05), ("float16", 0.002), ("int8", 0.05)]
+)
+def test_fewer_bytes_cost_little(folder, expected, precision, off_by, fused_qkv):
+    logits = load_model(folder, precision=precision, fused_qkv=fused_qkv)(IDS).float()
+    error = (logits - expected).abs().max() / expected.abs().max()
+    assert 0 < error < off_by
+
+
+def test_bfloat16_is_computed_in(folder):
+    model = load_model(folder, precision="bfloat16")
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert model(IDS).dtype == torch.bfloat16
 
 
 def test_an_unknown_precision_is_refused(folder):
-    with pytest.raises(ValueError, match=r"\['float32', 'bfloat16', 'float16'\]"):
+    with pytest.raises(
+        ValueError, match=r"\['float32', 'bfloat16', 'float16', 'int8'\]"
+    ):
         load_model(folder, precision="float8")
 
 
@@ -429,7 +439,7 @@ def test_transformers_opens_what_we_save(tmp_path, fused_qkv, qkv_bias, tokenize
 
 @pytest.mark.parametrize("fused_qkv", [True, False])
 @pytest.mark.parametrize("qkv_bias", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_save_and_load_are_bit_exact(tmp_path, fused_qkv, qkv_bias, dtype):
     cfg = dataclasses.replace(SMALL, fused_qkv=fused_qkv, qkv_bias=qkv_bias)
     model = lively(GPTModel(cfg)).to(dtype)

@@ -1,0 +1,51 @@
+"""How fast this machine is: at reading, at multiplying, and at what one gives it.
+
+Programs that are compared take turns, so that a slow minute slows all of them alike.
+"""
+
+import statistics
+import time
+
+import torch
+
+from gpt2lib.linear import Linear
+
+
+def take_turns(programs, turns=5):
+    """Seconds of each program in each turn, after one turn that is not counted.
+
+    Args:
+        programs: name -> function without arguments.
+
+    Raises:
+        ValueError: fewer than 3 turns.
+    """
+    if turns < 3:
+        raise ValueError(f"a ratio from {turns} turns says nothing; take at least 3")
+    seconds = {name: [] for name in programs}
+    for turn in range(turns + 1):
+        for name, program in programs.items():
+            start = time.perf_counter()
+            program()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def seconds_of(program, turns=5):
+    """The median of several turns of one program, in seconds."""
+    return statistics.median(take_turns({"": program}, turns)[""])
+
+
+def read_bandwidth(megabytes=256):
+    """How many bytes a second the machine reads from memory: a sum of many numbers."""
+    numbers = torch.ones(megabytes * 10**6 // 4)
+    return numbers.nbytes / seconds_of(numbers.sum)
+
+
+def matmul_rate(dtype=torch.float32, size=1536):
+    """How many additions and multiplications a second it does, in a large product."""
+    layer = Linear(size, size, bias=False, dtype=dtype)
+    x = torch.ones(size, size, dtype=dtype)
+    with torch.no_grad():
+        return 2 * size**3 / seconds_of(lambda: layer(x))

@@ -1,0 +1,147 @@
+"""x Wᵀ + b, as fast as the machine can and with as few bytes as one allows.
+
+A GPT-2 spends its time in this one product. `Linear` is the layer its blocks are made
+of; `prepare_to_infer` puts layers with shorter numbers in their place.
+"""
+
+import warnings
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+SMALL = 2**19  # multiplications; below them oneDNN's call takes longer than it saves
+
+# oneDNN's product is not public for float32; without it, torch's own choice remains.
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
+    torch.ops.mkldnn, "_linear_pointwise"
+)
+HAS_FBGEMM = "fbgemm" in torch.backends.quantized.supported_engines  # x86 processors
+
+
+class Linear(nn.Linear):
+    """torch.nn.Linear, through oneDNN where torch alone would take a slower product.
+
+    Shapes: (..., in) -> (..., out)
+    """
+
+    def forward(self, x):
+        if _gains_by_onednn(x, self.weight):
+            return OneDNNProduct.apply(x, self.weight, self.bias)
+        return super().forward(x)
+
+
+def _gains_by_onednn(x, weight):
+    return (
+        HAS_ONEDNN
+        and x.dtype == weight.dtype == torch.float32
+        and x.device.type == "cpu"
+        and x.numel() * len(weight) >= SMALL
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+class OneDNNProduct(torch.autograd.Function):
+    """x Wᵀ + b and its gradients."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return _onednn(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad
+        rows = gradient.flatten(0, -2)
+        return (
+            _onednn(gradient, weight.T) if for_x else None,
+            rows.T @ x.flatten(0, -2) if for_weight else None,
+            rows.sum(dim=0) if for_bias else None,
+        )
+
+
+def _onednn(x, weight, bias=None):
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+# ------------------------------------------------------------------ for inference alone
+
+
+class Float16Linear(nn.Module):
+    """Weights in float16, which is half the bytes to read; sums in float32.
+
+    Shapes: (..., in) -> (..., out)
+    """
+
+    def __init__(self, linear):
+        super().__init__()
+        self.packed = torch.ops.quantized.linear_prepack_fp16(
+            linear.weight.detach(), linear.bias
+        )
+
+    def forward(self, x):
+        return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
+
+
+class Int8Linear(nn.Module):
+    """Weights and inputs as whole numbers from -127 to 127, each row with its scale.
+
+    Weights are rounded once, inputs as they come: a quarter of the bytes to read, and
+    products of whole numbers.
+
+    Shapes: (..., in) -> (..., out)
+    """
+
+    def __init__(self, linear):
+        super().__init__()
+        weight = linear.weight.detach()
+        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
+        zeros = torch.zeros(len(weight), dtype=torch.int64)
+        with warnings.catch_warnings():  # its successor has no product as fast as this
+            warnings.filterwarnings("ignore", "torch.quantize_per", UserWarning)
+            rounded = torch.quantize_per_channel(weight, scale, zeros, 0, torch.qint8)
+        self.packed = torch.ops.quantized.linear_prepack(rounded, None)
+        self.bias = linear.bias
+        # Without these instructions, sums of two products overflow unless inputs have
+        # seven bits.
+        self.reduce_range = not torch.cpu.get_capabilities().get("avx512_vnni", False)
+
+    def forward(self, x):
+        if x.numel() == x.shape[-1]:
+            product = self.product(x)
+        else:  # the product has one scale for all inputs, so rows get one size first
+            size = x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)
+            product = self.product(x / size).mul_(size)
+        return product if self.bias is None else product.add_(self.bias)
+
+    def product(self, x):
+        return torch.ops.quantized.linear_dynamic(x, self.packed, self.reduce_range)
+
+
+PREPARED = {"float16": Float16Linear, "int8": Int8Linear}
+
+
+def prepare_to_infer(model, precision):
+    """Puts layers that only infer in the place of all linear ones.
+
+    Embeddings and norms stay in float32: little of them is read for a token.
+    """
+    if precision == "float16" and not HAS_FBGEMM:
+        return model.half()
+    for parent in list(model.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.Linear):
+                setattr(parent, name, PREPARED[precision](layer))
+    return model
+
+
+def check_not_prepared(model, purpose):
+    """Raises ValueError for a model whose layers only infer."""
+    if any(isinstance(module, tuple(PREPARED.values())) for module in model.modules()):
+        raise ValueError(
+            f"this model's weights were prepared to infer, it cannot be {purpose}: "
+            "load it with precision='float32'"
+        )
