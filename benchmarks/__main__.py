@@ -1,11 +1,29 @@
-"""python -m benchmarks NAME: see README.md beside this file."""
+"""python -m benchmarks [NAME ...]: see README.md beside this file."""
 
 import argparse
+import os
+import warnings
 
-from benchmarks import bpe, load, train
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+warnings.filterwarnings("ignore", module="transformers")
 
-BENCHMARKS = {"bpe": bpe.main, "load": load.main, "train": train.main}
+from benchmarks import bpe, decode, load, prefill, train  # noqa: E402
 
-parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-parser.add_argument("name", choices=BENCHMARKS)
-BENCHMARKS[parser.parse_args().name]()
+BENCHMARKS = {
+    "decode": decode.main,
+    "prefill": prefill.main,
+    "train": train.main,
+    "load": load.main,
+    "bpe": bpe.main,
+}
+
+if __name__ == "__main__":  # and not in a process that train starts
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--nanogpt", help="path of a checkout, to compare with it")
+    args = parser.parse_args()
+    if unknown := set(args.names) - BENCHMARKS.keys():
+        parser.error(f"no benchmark {unknown}, only {', '.join(BENCHMARKS)}")
+    for name in args.names or BENCHMARKS:
+        print(f"\n## {name}\n")
+        BENCHMARKS[name](nanogpt=args.nanogpt)

@@ -1,12 +1,14 @@
-"""Loading the 355M model: time and peak memory, each in a process of its own.
+"""Loading the 355M model up to the first forward: time and peak memory.
 
-Random weights are written to a temporary folder in two layouts, 3 GB in all.
+Each program runs in a process of its own, and they take turns. Random weights are
+written to a temporary folder in two layouts, 3 GB in all.
 """
 
 import statistics
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 # The writer is a process of its own too: a child inherits its parent's peak.
@@ -19,34 +21,54 @@ save_model(model, Path(sys.argv[1], "hugging-face"))
 torch.save(model.state_dict(), Path(sys.argv[1], "state-dict.pth"))
 """
 LOAD = """
-import resource, sys, time
-from gpt2lib import load_model
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-unit = 1 if sys.platform == "darwin" else 1024
+import resource, sys, time, torch
+{imports}
+def peak():
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 before, start = peak(), time.perf_counter()
-model = load_model(sys.argv[1], fused_qkv=sys.argv[2] == "fused")
+model = {load}
+with torch.no_grad():
+    model(torch.tensor([[1, 2, 3, 4]]))
 seconds = time.perf_counter() - start
 size = sum(parameter.nbytes for parameter in model.parameters())
-print(seconds, (peak() - before) * unit / size)
+print(seconds, (peak() - before) / size)
 """
+OURS = ("from gpt2lib import load_model", "load_model(sys.argv[1], fused_qkv={fused})")
+THEIRS = (
+    "from transformers import GPT2LMHeadModel",
+    "GPT2LMHeadModel.from_pretrained(sys.argv[1]).eval()",
+)
 
 
-def main(turns=3):
+def main(nanogpt=None, turns=5):
+    del nanogpt  # it would read the file through transformers
+    programs = {
+        f"gpt2lib, {path}, q, k, v {'fused' if fused else 'separate'}": (
+            path,
+            OURS[0],
+            OURS[1].format(fused=fused),
+        )
+        for path in ("hugging-face", "state-dict.pth")
+        for fused in (True, False)
+    }
+    if find_spec("transformers"):
+        programs["transformers, hugging-face"] = ("hugging-face", *THEIRS)
+    measured = {name: [] for name in programs}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-c", WRITE, folder], check=True)
-        print("GPT-2 355M, float32: 1,419 MB of parameters")
+        for turn in range(turns + 1):
+            for name, (path, imports, load) in programs.items():
+                code = LOAD.format(imports=imports, load=load)
+                command = [sys.executable, "-c", code, Path(folder, path)]
+                run = subprocess.run(command, capture_output=True, check=True)
+                if turn:
+                    measured[name].append([float(x) for x in run.stdout.split()])
+    print("GPT-2 355M, float32: 1,419 MB of parameters\n")
+    print("| | median s | min to max | peak / parameters |\n|---|---|---|---|")
+    for name, runs in measured.items():
+        seconds, peaks = zip(*runs)
         print(
-            "| checkpoint | q, k, v | median s | peak / parameters |\n|---|---|---|---|"
+            f"| {name} | {statistics.median(seconds):.2f} "
+            f"| {min(seconds):.2f} to {max(seconds):.2f} | {max(peaks):.3f} |"
         )
-        for path in ("hugging-face", "state-dict.pth"):
-            for qkv in ("fused", "separate"):
-                command = [sys.executable, "-c", LOAD, Path(folder, path), qkv]
-                runs = [
-                    subprocess.run(command, capture_output=True, check=True).stdout
-                    for _ in range(turns)
-                ]
-                seconds, peaks = zip(*(map(float, run.split()) for run in runs))
-                print(
-                    f"| {path} | {qkv} | {statistics.median(seconds):.2f} "
-                    f"| {max(peaks):.3f} |"
-                )

@@ -1,35 +1,53 @@
-"""Programs take turns, so that a slow minute of the machine slows all of them alike."""
+"""What came out of programs that took turns, as a table; and the machine's limits."""
 
+import platform
 import statistics
-import time
+
+import torch
+
+from gpt2lib.course.speed import matmul_rate, read_bandwidth, take_turns
+
+__all__ = ["Limits", "report", "take_turns"]
 
 
-def take_turns(programs, turns=5):
-    """Seconds of each program in each turn, after one turn that is not counted.
+def report(title, seconds, peer, amount, unit="MB", shares=None):
+    """Prints medians, spread and speed; how many times as fast as a peer, by turns.
 
     Args:
-        programs: name -> function without arguments.
+        shares: program -> fraction of what the machine could do at best.
     """
-    if turns < 3:
-        raise ValueError(f"a ratio from {turns} turns says nothing; take at least 3")
-    seconds = {name: [] for name in programs}
-    for turn in range(turns + 1):
-        for name, program in programs.items():
-            start = time.perf_counter()
-            program()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def report(title, seconds, peer, amount, unit="MB"):
-    """Prints medians, spread, speed, and the ratio to a peer turn by turn."""
-    print(f"\n{title}\n| | median s | min to max | {unit}/s | time / {peer} |")
-    print("|---|---|---|---|---|")
+    print(f"\n**{title}**\n")
+    limit = " | of the limit" if shares else ""
+    print(f"| | median s | min to max | {unit}/s | × {peer}{limit} |")
+    print("|---|---|---|---|---|" + ("---|" if shares else ""))
     for name, values in seconds.items():
-        ratios = [ours / theirs for ours, theirs in zip(values, seconds[peer])]
+        ratios = [theirs / ours for ours, theirs in zip(values, seconds[peer])]
         median = statistics.median(values)
+        share = ""
+        if shares:
+            share = f" {shares[name] / median:.0%} |" if name in shares else " |"
         print(
             f"| {name} | {median:.3f} | {min(values):.3f} to {max(values):.3f} "
-            f"| {amount / median:,.1f} | {statistics.median(ratios):.2f} |"
+            f"| {amount / median:,.1f} | {statistics.median(ratios):.2f} |{share}"
+        )
+
+
+class Limits:
+    """What this machine reads and multiplies a second, measured here and now."""
+
+    def __init__(self):
+        self.bandwidth = read_bandwidth()
+        self.rates = {
+            "float32": matmul_rate(),
+            "bfloat16": matmul_rate(torch.bfloat16),
+        }
+
+    def __str__(self):
+        rates = ", ".join(
+            f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in self.rates.items()
+        )
+        return (
+            f"{platform.processor() or platform.machine()}, "
+            f"{torch.get_num_threads()} threads, torch {torch.__version__}: reads "
+            f"{self.bandwidth / 1e9:.0f} GB/s, multiplies {rates}"
         )

@@ -1,53 +1,101 @@
-"""One training step of pocket's shape, beside the same model in transformers.
+"""A training step: forward, backward, clipping, AdamW; nothing is dropped.
 
-Same weights, same batch, AdamW, clipping; the peer's loop is a plain one.
+GPT-2 124M on 4 x 256 tokens, and pocket's shape on 16 x 256, beside the same model in
+a plain loop. On a GPU, float32 is left out, and programs are compiled. The limit is the
+machine's rate of multiplications.
 """
 
-import tempfile
+import dataclasses
+import multiprocessing
+import resource
+import sys
+from importlib.util import find_spec
 
 import torch
-import transformers
 from torch.nn import functional as F
 
-from benchmarks.timing import report, take_turns
-from gpt2lib import POCKET, GPTModel, save_model
-from gpt2lib.training import Trainer, TrainingSettings, autocast
+from benchmarks.programs import DEVICE, NanoGPT
+from benchmarks.timing import Limits, report, take_turns
+from gpt2lib import GPT2_124M, POCKET, GPTModel
+from gpt2lib.training import Trainer, TrainingSettings, autocast, training_flops
 
-ROWS = 16
+SHAPES = {
+    "GPT-2 124M": (dataclasses.replace(GPT2_124M, drop_rate=0.0), 4, 256),
+    "pocket": (POCKET, 16, 256),
+}
+GPU = DEVICE == "cuda"
+if GPU:
+    SHAPES = {"GPT-2 124M": (SHAPES["GPT-2 124M"][0], 16, 1024)}
+PRECISIONS = ("bfloat16",) if GPU else ("float32", "bfloat16")
 
 
-def main():
+def main(nanogpt=None, turns=5):
+    limits = Limits()
+    print(limits)
+    for shape, (cfg, rows, length) in SHAPES.items():
+        programs = ["gpt2lib"]
+        programs += ["transformers"] if find_spec("transformers") else []
+        programs += ["nanoGPT"] if nanogpt and cfg is not POCKET else []
+        keys = [(name, p) for p in PRECISIONS for name in programs]
+        if cfg is not POCKET and not GPU:  # before this process has a peak of its own
+            peaks = {key: peak_memory(shape, *key, nanogpt) for key in keys}
+            print(
+                "\n**Peak memory of the whole process, 3 steps**\n\n| | GB |\n|---|---|"
+            )
+            for key, peak in peaks.items():
+                print(f"| {', '.join(key)} | {peak / 1e9:.2f} |")
+        run = {", ".join(key): step_of(shape, *key, nanogpt) for key in keys}
+        flops = training_flops(dataclasses.replace(cfg, context_length=length), 1)
+        tokens = rows * length
+        at_best = {
+            ", ".join(key): tokens * flops / limits.rates[key[1]] for key in keys
+        }
+        report(
+            f"A training step of {shape}, {rows} x {length} tokens",
+            take_turns(run, turns),
+            f"transformers, {PRECISIONS[0]}",
+            tokens,
+            "tokens",
+            at_best,
+        )
+
+
+def step_of(shape, program, precision, nanogpt=None):
+    """A function that takes one step of training."""
+    cfg, rows, length = SHAPES[shape]
     torch.manual_seed(0)
-    ids = torch.randint(POCKET.vocab_size, (ROWS, POCKET.context_length + 1))
-    batch = ids[:, :-1], ids[:, 1:]
-    programs = {}
-    for precision in ("float32", "bfloat16"):
-        model = GPTModel(POCKET)
-        programs[f"gpt2lib, {precision}"] = our_step(model, batch, precision)
-        programs[f"transformers, {precision}"] = their_step(model, batch, precision)
-    tokens = batch[1].numel()
-    title = (
-        f"A training step of pocket's shape, {ROWS} x {POCKET.context_length} tokens"
-    )
-    report(title, take_turns(programs), "transformers, float32", tokens, "tokens")
+    ids = torch.randint(cfg.vocab_size, (rows, length + 1))
+    inputs, targets = ids[:, :-1], ids[:, 1:]
+    if program == "gpt2lib":
+        settings = TrainingSettings(10**6, precision=precision, compile=GPU)
+        trainer = Trainer(GPTModel(cfg).to(DEVICE), settings)
+        return lambda: trainer.train_step(inputs, targets)
+    if program == "nanoGPT":
+        model = NanoGPT(nanogpt).model
+        return plain_step(model, lambda ids: model(ids, ids)[0], ids, precision)
+    model = transformers_model(cfg)
+    return plain_step(model, lambda ids: model(ids).logits, ids, precision)
 
 
-def our_step(model, batch, precision):
-    trainer = Trainer(model, TrainingSettings(steps=10**6, precision=precision))
-    return lambda: trainer.train_step(*batch)
+def transformers_model(cfg):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    shape = {"vocab_size": cfg.vocab_size, "n_positions": cfg.context_length}
+    shape |= {"n_embd": cfg.emb_dim, "n_head": cfg.n_heads, "n_layer": cfg.n_layers}
+    kept = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    return GPT2LMHeadModel(GPT2Config(**shape, **kept)).train().to(DEVICE)
 
 
-def their_step(ours, batch, precision):
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(ours, folder)
-        model = transformers.GPT2LMHeadModel.from_pretrained(folder).train()
+def plain_step(model, logits_of, ids, precision):
+    """The loop that one finds in most places."""
+    logits_of = torch.compile(logits_of) if GPU else logits_of
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    inputs, targets = batch
 
     def step():
+        inputs, targets = ids[:, :-1].to(DEVICE), ids[:, 1:].to(DEVICE)
         optimizer.zero_grad()
-        with autocast(model.device, precision):
-            logits = model(inputs).logits
+        with autocast(torch.device(DEVICE), precision):
+            logits = logits_of(inputs)
             loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -55,3 +103,17 @@ def their_step(ours, batch, precision):
         return loss.item()
 
     return step
+
+
+def peak_memory(*program):
+    """Bytes that a fresh process held at most while it took three steps."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_take_steps, program)
+
+
+def _take_steps(*program):
+    step = step_of(*program)
+    for _ in range(3):
+        step()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from gpt2lib import GPTModel, linear, load_model, load_tokenizer, save_model
 from gpt2lib.course import judge
 from gpt2lib.linear import (
+    FastProduct,
     Float16Linear,
     Int8Linear,
     Linear,
-    OneDNNProduct,
     prepare_to_infer,
 )
 from gpt2lib.lora import add_lora
@@ -24,12 +24,12 @@ IN, OUT = 96, 160
 LARGE = (3, 40, IN)  # 1.8 million multiplications
 
 
-def layer(bias=True, seed=0):
-    return lively(Linear(IN, OUT, bias=bias), seed)
+def layer(bias=True, out=OUT):
+    return lively(Linear(IN, out, bias=bias))
 
 
-def uses_onednn(output):
-    return type(output.grad_fn).__name__ == f"{OneDNNProduct.__name__}Backward"
+def is_fast(output):
+    return type(output.grad_fn).__name__ == f"{FastProduct.__name__}Backward"
 
 
 # ----------------------------------------------------------------------- float32
@@ -37,18 +37,22 @@ def uses_onednn(output):
 
 @pytest.mark.skipif(not linear.HAS_ONEDNN, reason="torch was built without oneDNN")
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(400, IN), LARGE])
-def test_output_and_gradients_are_those_of_torch(shape, bias):
-    ours, x = layer(bias), torch.randn(shape)
-    theirs = nn.Linear(IN, OUT, bias=bias)
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 400])
+@pytest.mark.parametrize("out", [160, 161, 157])  # even, with a divisor, prime
+def test_output_and_gradients_are_those_of_torch(rows, out, bias, monkeypatch):
+    monkeypatch.setattr(linear, "SMALL", 0)
+    ours, x = layer(bias, out), torch.randn(rows, IN)
+    x = x.unflatten(0, (5, -1)) if rows % 5 == 0 else x
+    theirs = nn.Linear(IN, out, bias=bias)
     theirs.load_state_dict(ours.state_dict())
-    ends = [x.clone().requires_grad_() for _ in range(2)]
-    outputs = [ours(ends[0]), theirs(ends[1])]
-    assert uses_onednn(outputs[0])
+    copies = [x.clone().requires_grad_() for _ in range(2)]
+    outputs = [ours(copies[0]), theirs(copies[1])]
+    assert is_fast(outputs[0])
     assert torch.allclose(*outputs, atol=1e-4)
+    assert outputs[0].is_contiguous()
     for output in outputs:
-        (output * torch.linspace(-1, 1, OUT)).sum().backward()
-    assert torch.allclose(ends[0].grad, ends[1].grad, atol=1e-4)
+        (output * torch.linspace(-1, 1, out)).sum().backward()
+    assert torch.allclose(copies[0].grad, copies[1].grad, atol=1e-4)
     for mine, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(mine.grad, reference.grad, rtol=1e-4, atol=1e-3)
 
@@ -63,8 +67,8 @@ def test_what_is_frozen_gets_no_gradient(frozen):
 
 def test_small_products_and_other_types_are_left_to_torch():
     ours, x = layer(), torch.randn(LARGE)
-    assert not uses_onednn(ours(x[:1, :1]))
-    assert not uses_onednn(copy.deepcopy(ours).double()(x.double()))
+    assert not is_fast(ours(x[:1, :1]))
+    assert not is_fast(copy.deepcopy(ours).double()(x.double()))
     with torch.autocast("cpu", torch.bfloat16):
         assert ours(x).dtype == torch.bfloat16
 
@@ -73,13 +77,13 @@ def test_without_onednn_everything_goes_on(monkeypatch):
     ours, x = layer(), torch.randn(LARGE)
     monkeypatch.setattr(linear, "HAS_ONEDNN", False)
     output = ours(x)
-    assert not uses_onednn(output)
+    assert not is_fast(output)
     assert output.equal(F.linear(x, ours.weight, ours.bias))
 
 
 def test_compiled_code_is_left_to_the_compiler():
     compiled = torch.compile(layer(), backend="eager", fullgraph=True)
-    assert not uses_onednn(compiled(torch.randn(LARGE)))
+    assert not is_fast(compiled(torch.randn(LARGE)))
 
 
 # ------------------------------------------------------------------------- fewer bytes

@@ -11,11 +11,13 @@ import torch
 from gpt2lib.linear import Linear
 
 
-def take_turns(programs, turns=5):
+def take_turns(programs, turns=5, pause=0.0):
     """Seconds of each program in each turn, after one turn that is not counted.
 
     Args:
         programs: name -> function without arguments.
+        pause: seconds before each, in which threads of the one before fall asleep;
+            until then they wait for more to do and take time from the next.
 
     Raises:
         ValueError: fewer than 3 turns.
@@ -25,6 +27,7 @@ def take_turns(programs, turns=5):
     seconds = {name: [] for name in programs}
     for turn in range(turns + 1):
         for name, program in programs.items():
+            time.sleep(pause)
             start = time.perf_counter()
             program()
             if turn:
