@@ -1,6 +1,7 @@
 # make lab    the chapters in JupyterLab
 # make test   every test
 # make refresh   run the chapters again and store their outputs, after a change
+# make bench     how fast, beside the peers that are installed
 # make pocket    train the model in bin/pocket again, in three hours
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: lab test refresh pocket
+.PHONY: lab test refresh bench pocket
 
 lab: $(READY)
 	$(RUN) -m jupyterlab --allow-root --ServerApp.root_dir=notebooks
@@ -20,6 +21,9 @@ test: $(READY)
 
 refresh: $(READY)
 	$(RUN) tests/refresh_notebooks.py
+
+bench: $(READY)
+	$(RUN) -m benchmarks
 
 pocket: $(READY)
 	$(RUN) -m gpt2lib.course.pocket

@@ -68,12 +68,15 @@ def keep_top_p(logits, p):
     """
     if p == 1:  # rounding would cut off the tail
         return logits
-    values, ids = logits.sort(dim=-1, descending=True)
-    probabilities = values.softmax(dim=-1)
+    total = logits.logsumexp(dim=-1, keepdim=True)
+    values, ids = logits.topk(min(512, logits.shape[-1]), dim=-1)
+    if ((values - total).exp().sum(dim=-1) < p).any():  # the rest is needed, sorted
+        values, ids = logits.sort(dim=-1, descending=True)
+    probabilities = (values - total).exp()
     reached_before = probabilities.cumsum(dim=-1) - probabilities
     surplus = (reached_before >= p) & (reached_before > 0)  # the first always stays
     values = values.masked_fill(surplus, -torch.inf)
-    return torch.empty_like(logits).scatter(-1, ids, values)
+    return torch.full_like(logits, -torch.inf).scatter(-1, ids, values)
 
 
 def check_sampling(vocab_size, temperature, top_k, top_p):

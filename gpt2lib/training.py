@@ -106,7 +106,7 @@ def evaluate(model, batches, precision="float32"):
     loss_of.eval()
     loss, tokens = 0.0, 0
     for inputs, targets in batches:
-        inputs, targets = inputs.to(model.device), targets.to(model.device)
+        inputs, targets = move(inputs, model.device), move(targets, model.device)
         with autocast(model.device, precision):
             loss += loss_of(inputs, targets).item()
         tokens += count_tokens(targets)
@@ -231,6 +231,13 @@ def decay_groups(model, weight_decay):
     ]
 
 
+def move(tensor, device):
+    """A tensor on the model's device; a GPU fetches it while it works."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def autocast(device, precision):
     """Matrix products in bfloat16 where precision asks for it; weights stay float32."""
     if precision == "float32":
@@ -339,7 +346,9 @@ class Trainer:
                 waiting = count > 1 and i + 1 < len(parts)
                 with self._loss_of.no_sync() if waiting else nullcontext():
                     with autocast(device, self.settings.precision):
-                        part = self._loss_of(inputs.to(device), targets.to(device))
+                        part = self._loss_of(
+                            move(inputs, device), move(targets, device)
+                        )
                         part = part / tokens
                     (part * count).backward()
                 loss += part.detach()
