@@ -492,6 +492,56 @@ def votes_with_spaces(answers):
     return votes.most_common(1)[0][0]
 
 
+def bytes_forgotten(n_weights, size, bandwidth, batch):
+    return batch * bandwidth / n_weights
+
+
+def batch_forgotten(n_weights, size, bandwidth, batch):
+    return bandwidth / (n_weights * size)
+
+
+def seconds_a_token(n_weights, size, bandwidth, batch):
+    return n_weights * size / bandwidth / batch
+
+
+def one_after_the_other(flops, n_bytes, bandwidth, rate):
+    return flops / rate + n_bytes / bandwidth
+
+
+def the_shorter(flops, n_bytes, bandwidth, rate):
+    return min(flops / rate, n_bytes / bandwidth)
+
+
+def scales_of(matrix):
+    return (matrix.abs().amax(dim=1, keepdim=True) / 127).clamp(min=1e-9)
+
+
+def cut_off(matrix):
+    scales = scales_of(matrix)
+    return (matrix / scales).to(torch.int8), scales
+
+
+def zeros_divided(matrix):
+    scales = matrix.abs().amax(dim=1, keepdim=True) / 127
+    scales = scales / (scales > 0)
+    return (matrix / scales).round().to(torch.int8), scales
+
+
+def one_scale(matrix):
+    scales = scales_of(matrix).amax().expand(len(matrix), 1)
+    return (matrix / scales).round().to(torch.int8), scales
+
+
+def still_floats(matrix):
+    scales = scales_of(matrix)
+    return (matrix / scales).round(), scales
+
+
+def scales_in_a_row(matrix):
+    scales = scales_of(matrix)
+    return (matrix / scales).round().to(torch.int8), scales.squeeze()
+
+
 WRONG = [
     (check.format_alpaca, no_space),
     (check.format_alpaca, one_preamble),
@@ -582,6 +632,16 @@ WRONG = [
     (check.majority, largest_of_the_frequent),
     (check.majority, none_has_a_vote),
     (check.majority, votes_with_spaces),
+    (check.most_tokens, bytes_forgotten),
+    (check.most_tokens, batch_forgotten),
+    (check.most_tokens, seconds_a_token),
+    (check.shortest_time, one_after_the_other),
+    (check.shortest_time, the_shorter),
+    (check.quantize_rows, cut_off),
+    (check.quantize_rows, zeros_divided),
+    (check.quantize_rows, one_scale),
+    (check.quantize_rows, still_floats),
+    (check.quantize_rows, scales_in_a_row),
 ]
 CHECKERS = {checker for checker, _ in WRONG}
 
