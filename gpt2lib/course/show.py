@@ -207,7 +207,7 @@ def bars(groups, labels, xlabel="", title="", number="{:,.0f}"):
     axis.set(xlabel=xlabel, title=title, xticks=[])
     axis.spines[["top", "right", "bottom"]].set_visible(False)
     if len(groups) > 1:
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     plt.show()
 
 
