@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import subprocess
+import sys
 import warnings
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -24,6 +26,12 @@ if __name__ == "__main__":  # and not in a process that train starts
     args = parser.parse_args()
     if unknown := set(args.names) - BENCHMARKS.keys():
         parser.error(f"no benchmark {unknown}, only {', '.join(BENCHMARKS)}")
-    for name in args.names or BENCHMARKS:
-        print(f"\n## {name}\n")
-        BENCHMARKS[name](nanogpt=args.nanogpt)
+    names = args.names or list(BENCHMARKS)
+    if len(names) == 1:
+        print(f"\n## {names[0]}\n", flush=True)
+        BENCHMARKS[names[0]](nanogpt=args.nanogpt)
+    else:  # each with a machine to itself
+        path = ["--nanogpt", args.nanogpt] if args.nanogpt else []
+        for name in names:
+            command = [sys.executable, "-m", "benchmarks", name, *path]
+            subprocess.run(command, check=True)

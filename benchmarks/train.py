@@ -29,7 +29,7 @@ if GPU:
 PRECISIONS = ("bfloat16",) if GPU else ("float32", "bfloat16")
 
 
-def main(nanogpt=None, turns=5):
+def main(nanogpt=None, turns=3):
     limits = Limits()
     print(limits)
     for shape, (cfg, rows, length) in SHAPES.items():
@@ -72,9 +72,14 @@ def step_of(shape, program, precision, nanogpt=None):
         return lambda: trainer.train_step(inputs, targets)
     if program == "nanoGPT":
         model = NanoGPT(nanogpt).model
-        return plain_step(model, lambda ids: model(ids, ids)[0], ids, precision)
+        return plain_step(model, lambda *batch: model(*batch)[1], ids, precision)
     model = transformers_model(cfg)
-    return plain_step(model, lambda ids: model(ids).logits, ids, precision)
+
+    def loss_of(inputs, targets):
+        logits = model(inputs).logits
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    return plain_step(model, loss_of, ids, precision)
 
 
 def transformers_model(cfg):
@@ -86,17 +91,16 @@ def transformers_model(cfg):
     return GPT2LMHeadModel(GPT2Config(**shape, **kept)).train().to(DEVICE)
 
 
-def plain_step(model, logits_of, ids, precision):
+def plain_step(model, loss_of, ids, precision):
     """The loop that one finds in most places."""
-    logits_of = torch.compile(logits_of) if GPU else logits_of
+    loss_of = torch.compile(loss_of) if GPU else loss_of
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    batch = [part.contiguous().to(DEVICE) for part in (ids[:, :-1], ids[:, 1:])]
 
     def step():
-        inputs, targets = ids[:, :-1].to(DEVICE), ids[:, 1:].to(DEVICE)
         optimizer.zero_grad()
         with autocast(torch.device(DEVICE), precision):
-            logits = logits_of(inputs)
-            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+            loss = loss_of(*batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
