@@ -35,6 +35,13 @@ def test_generate_prints_the_prompt_and_more(pocket, capsys):
     assert text.startswith(PROMPT) and len(text) > len(PROMPT)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "int8"])
+def test_generate_in_fewer_bytes(pocket, capsys, precision):
+    greedy = ("--max-new-tokens", "9", "--temperature", "0")
+    text = generated(capsys, *greedy, "--precision", precision)
+    assert text.startswith(PROMPT) and len(text) > len(PROMPT)
+
+
 def test_generate_repeats_with_a_seed(pocket, capsys):
     arguments = ("--temperature", "1", "--top-k", "50", "--seed", "1")
     assert generated(capsys, *arguments) == generated(capsys, *arguments)

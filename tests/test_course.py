@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from gpt2lib import GPT2_124M
 from gpt2lib.course import check, show
+from gpt2lib.course.speed import take_turns
 from gpt2lib.data import IGNORED
 from gpt2lib.instruction import alpaca_prompt
 from gpt2lib.training import Metrics
@@ -798,3 +799,20 @@ def test_architecture_names_the_sizes(shown):
     texts = " ".join(text.get_text() for text in shown[0].axes[0].texts)
     assert "12 × TransformerBlock" in texts and "50,257 × 768" in texts
     assert math.isfinite(shown[0].get_figwidth())
+
+
+# --------------------------------------------------------------------------- speed
+
+
+def test_programs_take_turns_and_the_first_does_not_count():
+    called = []
+    programs = {name: lambda name=name: called.append(name) for name in "ab"}
+    seconds = take_turns(programs, turns=3)
+    assert "".join(called) == "abababab"
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
+    assert all(time >= 0 for times in seconds.values() for time in times)
+
+
+def test_two_turns_are_no_comparison():
+    with pytest.raises(ValueError, match="2 turns says nothing; take at least 3"):
+        take_turns({"a": int}, turns=2)

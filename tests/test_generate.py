@@ -250,3 +250,11 @@ def test_impossible_settings_are_refused_at_the_call(
     arguments = {"idx": prompts(), "max_new_tokens": 5} | settings
     with pytest.raises(ValueError, match=message):
         function(model=model, **arguments)
+
+
+def test_streamed_ids_can_be_trained_on():
+    """Generating records nothing, but what it yields is a tensor like any other."""
+    model = lively(GPTModel(SMALL))
+    for ids in stream(model, torch.zeros(2, 3, dtype=torch.int64), 3):
+        model(ids[:, None]).sum().backward()
+    assert model.tok_emb.weight.grad.norm() > 0
