@@ -28,12 +28,24 @@ def attention_weights(queries, keys, *, causal):
 
     Shapes: queries (..., T_q, D), keys (..., T_k, D) -> (..., T_q, T_k)
     """
-    scores = queries @ keys.mT / math.sqrt(keys.shape[-1])
+    scores = queries / math.sqrt(keys.shape[-1]) @ keys.mT
     if causal:
         T_q, T_k = scores.shape[-2:]
-        future = scores.new_ones(T_q, T_k, dtype=torch.bool).triu(T_k - T_q + 1)
-        scores = scores.masked_fill(future, -torch.inf)
+        scores += scores.new_full((T_q, T_k), -torch.inf).triu(T_k - T_q + 1)
     return scores.softmax(dim=-1)
+
+
+def plain_attention(queries, keys, values, dropout):
+    """Every value, weighted by how much its key is read; 128 queries at once.
+
+    Shapes: queries (..., T_q, D), keys and values (..., T_k, D) -> (..., T_q, D)
+    """
+    end, parts = keys.shape[-2] - queries.shape[-2], []
+    for part in queries.split(128, dim=-2):
+        end += part.shape[-2]  # what comes later is not read
+        weights = attention_weights(part, keys[..., :end, :], causal=True)
+        parts.append(F.dropout(weights, dropout) @ values[..., :end, :])
+    return torch.cat(parts, dim=-2)
 
 
 class SimplifiedSelfAttention(nn.Module):
@@ -156,20 +168,15 @@ class MultiHeadAttention(nn.Module):
             keys, values = cache.append(keys, values)
         T_q, T_k = queries.shape[2], keys.shape[2]
         check_positions(T_k, self.context_length)
-        mask = None
-        if 1 < T_q < T_k:  # several new positions after old ones
-            mask = torch.ones(T_q, T_k, dtype=torch.bool, device=x.device).tril(
-                T_k - T_q
-            )
-        # The same as dropout(attention_weights(queries, keys)) @ values, in one call.
-        context = F.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=mask,
-            is_causal=T_q == T_k,
-            dropout_p=self.dropout if self.training else 0.0,
-        )  # (B, H, T, D)
+        dropout = self.dropout if self.training else 0.0
+        # torch's fused call knows no old positions; bfloat16 is slow there on a CPU.
+        is_slow = queries.dtype == torch.bfloat16 and queries.device.type == "cpu"
+        if T_q > 1 and (T_q < T_k or is_slow):
+            context = plain_attention(queries, keys, values, dropout)
+        else:
+            context = F.scaled_dot_product_attention(
+                queries, keys, values, dropout_p=dropout, is_causal=T_q > 1
+            )  # (B, H, T, D)
         return self.out_proj(context.transpose(1, 2).flatten(2))
 
 

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 from small import SMALL, lively
 
 from gpt2lib import GPTModel
@@ -16,6 +17,11 @@ TIKTOKEN_FILES = {
     "merges.txt": "6d1cbeee0f20b3d9449abfede4726ed8212e3aee",
     "vocab.json": "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6",
 }
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers_every_time():
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

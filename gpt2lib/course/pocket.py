@@ -36,6 +36,13 @@ ROUNDS = {
         "steps": 12000,
         "final_rate": 0.0,
     },
+    BIN / "pocket-training-4": {
+        "seed": SEED + 3,
+        "batch_size": 16,
+        "steps": 10000,
+        "final_rate": 0.0,
+        "weight_decay": 0.0,
+    },
 }
 
 # Of a hundred characters, how many come from which kind of text.
