@@ -45,8 +45,7 @@ def generate(
     """
     settings = (context_size, temperature, top_k, top_p, eos_id, generator)
     new_ids = list(stream(model, idx, max_new_tokens, *settings))
-    idx = idx.to(model.device)
-    return torch.cat([idx] + [ids[:, None] for ids in new_ids], dim=1)
+    return torch.cat([idx.to(model.device)] + [ids[:, None] for ids in new_ids], dim=1)
 
 
 def stream(

@@ -11,11 +11,13 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 SMALL = 2**19  # multiplications; below them oneDNN's call takes longer than it saves
+FEW = 4  # rows; up to them a product takes as long as reading its matrix does
 
 # oneDNN's product is not public for float32; without it, torch's own choice remains.
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
+HAS_BFLOAT16 = HAS_ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 HAS_FBGEMM = "fbgemm" in torch.backends.quantized.supported_engines  # x86 processors
 
 
@@ -26,7 +28,7 @@ class Linear(nn.Linear):
     """
 
     def forward(self, x):
-        if _is_worth_it(x, self.weight):
+        if _is_worth_it(x, self.weight) and x.dtype == torch.float32:
             return FastProduct.apply(x, self.weight, self.bias)
         return super().forward(x)
 
@@ -34,12 +36,30 @@ class Linear(nn.Linear):
 def _is_worth_it(x, weight):
     return (
         HAS_ONEDNN
-        and x.dtype == weight.dtype == torch.float32
+        and x.dtype == weight.dtype
+        and (x.dtype == torch.float32 or HAS_BFLOAT16 and x.dtype == torch.bfloat16)
         and x.device.type == "cpu"
         and x.numel() * len(weight) >= SMALL
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
+
+
+def linear_then_gelu(linear, gelu, x):
+    """gelu(linear(x)), in one call where nobody needs to see what is in between.
+
+    Gradients need it, and hooks.
+    """
+    hooks = (m._forward_hooks or m._forward_pre_hooks for m in (linear, gelu))
+    seen = torch.is_grad_enabled() or any(hooks)
+    fits = type(linear) is Linear and _is_worth_it(x, linear.weight)
+    if seen or not fits or _count_rows(x) <= FEW:
+        return gelu(linear(x))
+    return _onednn(x, linear.weight, linear.bias, "gelu", "tanh")
+
+
+def _count_rows(x):
+    return x.numel() // x.shape[-1]
 
 
 class FastProduct(torch.autograd.Function):
@@ -48,14 +68,13 @@ class FastProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        rows = x.numel() // x.shape[-1]
         parts = next((n for n in range(2, 64) if len(weight) % n == 0), None)
-        if rows > 4 or parts is None:
+        if _count_rows(x) > FEW or parts is None:
             return _onednn(x, weight, bias)
         # Of so few rows, the time is that of reading W. The quickest reader is MKL's
         # product of several matrices, 33 GB/s on an AMD EPYC; oneDNN's has 25 there,
         # MKL's of one matrix 13.
-        columns = x.reshape(rows, -1).T.expand(parts, -1, -1)
+        columns = x.reshape(_count_rows(x), -1).T.expand(parts, -1, -1)
         product = torch.bmm(weight.unflatten(0, (parts, -1)), columns)
         product = product.flatten(0, 1).T.contiguous().view(*x.shape[:-1], -1)
         return product if bias is None else product + bias
@@ -73,8 +92,8 @@ class FastProduct(torch.autograd.Function):
         )
 
 
-def _onednn(x, weight, bias=None):
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+def _onednn(x, weight, bias=None, then="none", form=""):
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], form)
 
 
 # ------------------------------------------------------------------ for inference alone
@@ -120,7 +139,7 @@ class Int8Linear(nn.Module):
         self.reduce_range = not torch.cpu.get_capabilities().get("avx512_vnni", False)
 
     def forward(self, x):
-        if x.numel() == x.shape[-1]:
+        if _count_rows(x) == 1:
             product = self.product(x)
         else:  # the product has one scale for all inputs, so rows get one size first
             size = x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)

@@ -19,7 +19,7 @@ from gpt2lib.attention import (
     check_positions,
 )
 from gpt2lib.config import GPTConfig
-from gpt2lib.linear import Linear
+from gpt2lib.linear import Linear, linear_then_gelu
 
 
 def layer_norm(x, scale, shift, eps=1e-5):
@@ -74,7 +74,8 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x):
-        return self.layers(x)
+        wide, gelu, narrow = self.layers
+        return narrow(linear_then_gelu(wide, gelu, x))
 
 
 class TransformerBlock(nn.Module):

@@ -15,9 +15,11 @@ from gpt2lib.linear import (
     Float16Linear,
     Int8Linear,
     Linear,
+    linear_then_gelu,
     prepare_to_infer,
 )
 from gpt2lib.lora import add_lora
+from gpt2lib.model import GELU
 from gpt2lib.training import Trainer, TrainingSettings
 
 IN, OUT = 96, 160
@@ -71,6 +73,33 @@ def test_small_products_and_other_types_are_left_to_torch():
     assert not is_fast(copy.deepcopy(ours).double()(x.double()))
     with torch.autocast("cpu", torch.bfloat16):
         assert ours(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 120])
+def test_product_and_gelu_in_one_call_are_what_they_are_in_two(
+    rows, dtype, monkeypatch
+):
+    monkeypatch.setattr(linear, "SMALL", 0)
+    ours, x = layer().to(dtype), torch.randn(rows, IN).to(dtype)
+    exact = F.gelu(ours.double()(x.double()), approximate="tanh").to(dtype)
+    with torch.no_grad():
+        given = linear_then_gelu(ours.to(dtype), GELU(), x)
+    assert given.dtype == dtype
+    assert torch.allclose(
+        given, exact, atol=1e-5, rtol=1e-5 if dtype.itemsize == 4 else 0.02
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook"])
+def test_hooks_see_what_one_call_would_hide(place, kind):
+    modules, seen = (layer(), GELU()), []
+    register = getattr(modules[place], f"register_{kind}")
+    register(lambda *args: seen.append(args))
+    with torch.no_grad():
+        linear_then_gelu(*modules, torch.randn(LARGE))
+    assert len(seen) == 1
 
 
 def test_without_onednn_everything_goes_on(monkeypatch):
