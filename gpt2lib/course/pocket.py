@@ -1,6 +1,6 @@
 """How bin/pocket is made: python -m gpt2lib.course.pocket
 
-It writes the texts, trains in three rounds, measures, and writes the card. A run that
+It writes the texts, trains in four rounds, measures, and writes the card. A run that
 was interrupted goes on where it was.
 """
 
@@ -25,8 +25,8 @@ SEED = 0
 CHARACTERS = 80_000_000
 TEXTS = DATA / "pocket" / "texts.txt"
 FOLDER = BIN / "pocket"
-# One pass over the texts, then more in smaller and therefore more steps, the last of
-# them ever smaller.
+# One pass over the texts, then more, in smaller batches and therefore more steps. The
+# two last rounds end at a rate of zero, the last without a pull of weights to zero.
 ROUNDS = {
     BIN / "pocket-training": {"seed": SEED, "batch_size": 32},
     BIN / "pocket-training-2": {"seed": SEED + 1, "batch_size": 8, "steps": 4600},
@@ -89,7 +89,7 @@ def write_documents(path, characters, seed=0):
 
 
 def make():
-    """Makes bin/pocket: texts, training, measurements, card. Takes three hours."""
+    """Makes bin/pocket: texts, training, measurements, card. Takes four hours."""
     if not TEXTS.exists():
         write_documents(TEXTS, CHARACTERS, SEED)
     trained = train()
@@ -198,10 +198,10 @@ example, that what was lost is what is found, or that numbers add up;
     make pocket
 
 - {characters:,} characters of text, by share of characters: {shares}
-- three rounds, {tokens:,} tokens in {steps:,} steps: first as many tokens as the \
-texts have, 32 windows a step; then more, 8 windows a step, in smaller and more \
-steps. Each round has a warmup and a cosine, the last one down to zero; bfloat16, \
-seeds 0, 1 and 2
+- four rounds, {tokens:,} tokens in {steps:,} steps: first as many tokens as the \
+texts have, 32 windows a step; then more in smaller steps, 8, 8 and 16 windows each. \
+Every round has a warmup and a cosine, the two last down to zero, the last without \
+weight decay; bfloat16, seeds 0 to 3
 - {minutes:.0f} minutes of steps at {speed:,.0f} tokens/s, on one or two cores of an \
 AMD EPYC (Zen 4) that had other work, too
 - {versions}
