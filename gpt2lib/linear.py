@@ -116,7 +116,7 @@ class Float16Linear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """Weights and inputs as whole numbers from -127 to 127, each row with its scale.
+    """Weights and inputs as whole numbers of 8 bits, each row with its scale.
 
     Weights are rounded once, inputs as they come: a quarter of the bytes to read, and
     products of whole numbers.

@@ -528,6 +528,11 @@ def zeros_divided(matrix):
     return (matrix / scales).round().to(torch.int8), scales
 
 
+def zero_by_zero(matrix):
+    scales = matrix.abs().amax(dim=1, keepdim=True) / 127
+    return (matrix / scales).round().to(torch.int8), scales
+
+
 def one_scale(matrix):
     scales = scales_of(matrix).amax().expand(len(matrix), 1)
     return (matrix / scales).round().to(torch.int8), scales
@@ -640,6 +645,7 @@ WRONG = [
     (check.shortest_time, the_shorter),
     (check.quantize_rows, cut_off),
     (check.quantize_rows, zeros_divided),
+    (check.quantize_rows, zero_by_zero),
     (check.quantize_rows, one_scale),
     (check.quantize_rows, still_floats),
     (check.quantize_rows, scales_in_a_row),

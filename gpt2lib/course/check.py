@@ -714,15 +714,15 @@ def most_tokens(answer):
 
 @exercise
 def shortest_time(answer):
-    for flops, n_bytes in ((8e9, 1e9), (8e12, 1e9), (0.0, 2e9)):
+    for calculations, n_bytes in ((8e9, 1e9), (8e12, 1e9), (0.0, 2e9)):
         bandwidth, rate = 5e10, 2e11
-        times = flops / rate, n_bytes / bandwidth
+        times = calculations / rate, n_bytes / bandwidth
         slips = [
             ("the two happen at the same time", sum(times)),
             ("the shorter one has to wait for the longer", min(times)),
         ]
-        call = f"shortest_time({flops:g}, {n_bytes:g}, {bandwidth:g}, {rate:g})"
-        expect(call, answer(flops, n_bytes, bandwidth, rate), max(times), slips)
+        call = f"shortest_time({calculations:g}, {n_bytes:g}, {bandwidth:g}, {rate:g})"
+        expect(call, answer(calculations, n_bytes, bandwidth, rate), max(times), slips)
 
 
 @exercise
@@ -738,8 +738,11 @@ def quantize_rows(answer):
     if whole.dtype != torch.int8:
         raise WrongAnswer(f"{call}: the numbers are {whole.dtype}, expected torch.int8")
     expect(f"{call}: the shape of the scales", tuple(scales.shape), (5, 1))
-    if not scales.isfinite().all():
-        raise WrongAnswer(f"{call}: a row of zeros has the scale {scales[2].item()}")
+    if not (scales.isfinite() & (scales > 0)).all():
+        raise WrongAnswer(
+            f"{call}: the row of zeros has the scale {scales[2].item()}, so that its "
+            "numbers were 0 / 0 before they were rounded"
+        )
     wanted = matrix.abs().amax(dim=1, keepdim=True) / 127
     off_by = (whole * scales - matrix).abs() / wanted.clamp(min=1e-9)
     if off_by.max() > 0.51:

@@ -143,13 +143,16 @@ def _visible(text):
     return text.replace(" ", "·").replace("\n", "⏎")
 
 
-def curves(lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=False):
+def curves(
+    lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=False, notes=()
+):
     """Named lines over one axis.
 
     Args:
         lines: name -> y values, or name -> (x values, y values).
         x: the x values of all lines that bring none; 0, 1, 2, ... if None.
         log_x: a logarithmic axis, with a tick at every x.
+        notes: (x, y, text) of what is written beside a point.
     """
     _, axis = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
     for colour, (name, line) in zip(COLOURS, lines.items()):
@@ -158,10 +161,13 @@ def curves(lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=Fal
         axis.plot(xs, ys, label=name, color=colour, marker=marker, markersize=3)
     if log_x:
         axis.set_xscale("log")
-        axis.set_xticks(x, x)
+        axis.set_xticks(x, [f"{at:g}" for at in x])
         axis.minorticks_off()
     if log_y:
         axis.set_yscale("log")
+    for *place, text in notes:
+        axis.margins(0.2)
+        axis.annotate(text, place, (6, -6), textcoords="offset points", va="top")
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axis.grid(alpha=0.25)
     if len(lines) > 1:
