@@ -36,7 +36,7 @@ def attention_weights(queries, keys, *, causal):
 
 
 def plain_attention(queries, keys, values, dropout):
-    """Every value, weighted by how much its key is read; 128 queries at once.
+    """Values weighted by `attention_weights`, causal, 128 queries at once.
 
     Shapes: queries (..., T_q, D), keys and values (..., T_k, D) -> (..., T_q, D)
     """
@@ -169,7 +169,7 @@ class MultiHeadAttention(nn.Module):
         T_q, T_k = queries.shape[2], keys.shape[2]
         check_positions(T_k, self.context_length)
         dropout = self.dropout if self.training else 0.0
-        # torch's fused call knows no old positions; bfloat16 is slow there on a CPU.
+        # The fused call's pattern begins at key 0; in bfloat16 it is slow on a CPU.
         is_slow = queries.dtype == torch.bfloat16 and queries.device.type == "cpu"
         if T_q > 1 and (T_q < T_k or is_slow):
             context = plain_attention(queries, keys, values, dropout)

@@ -9,6 +9,7 @@ import warnings
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+from torch.nn.modules.module import _has_any_global_hook
 
 SMALL = 2**19  # multiplications; below them oneDNN's call takes longer than it saves
 FEW = 4  # rows; up to them a product takes as long as reading its matrix does
@@ -18,6 +19,7 @@ HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
 HAS_BFLOAT16 = HAS_ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+WITH_GELU = (torch.float32, torch.bfloat16) if HAS_BFLOAT16 else (torch.float32,)
 HAS_FBGEMM = "fbgemm" in torch.backends.quantized.supported_engines  # x86 processors
 
 
@@ -28,16 +30,16 @@ class Linear(nn.Linear):
     """
 
     def forward(self, x):
-        if _is_worth_it(x, self.weight) and x.dtype == torch.float32:
+        if _is_worth_it(x, self.weight):
             return FastProduct.apply(x, self.weight, self.bias)
         return super().forward(x)
 
 
-def _is_worth_it(x, weight):
+def _is_worth_it(x, weight, dtypes=(torch.float32,)):
     return (
         HAS_ONEDNN
         and x.dtype == weight.dtype
-        and (x.dtype == torch.float32 or HAS_BFLOAT16 and x.dtype == torch.bfloat16)
+        and x.dtype in dtypes
         and x.device.type == "cpu"
         and x.numel() * len(weight) >= SMALL
         and not torch.is_autocast_enabled("cpu")
@@ -45,17 +47,27 @@ def _is_worth_it(x, weight):
     )
 
 
-def linear_then_gelu(linear, gelu, x):
-    """gelu(linear(x)), in one call where nobody needs to see what is in between.
+def feed_forward(layers, kinds, x):
+    """layers(x), where `kinds` are `Linear`, GELU in its tanh form, and `Linear`.
 
-    Gradients need it, and hooks.
+    Product and GELU are one call unless somebody sees what is between them: gradients,
+    a hook, or a layer that is not of the kind it was.
     """
-    hooks = (m._forward_hooks or m._forward_pre_hooks for m in (linear, gelu))
-    seen = torch.is_grad_enabled() or any(hooks)
-    fits = type(linear) is Linear and _is_worth_it(x, linear.weight)
-    if seen or not fits or _count_rows(x) <= FEW:
-        return gelu(linear(x))
-    return _onednn(x, linear.weight, linear.bias, "gelu", "tanh")
+    if not _is_unseen(layers, kinds, x):
+        return layers(x)
+    wide, _, narrow = layers
+    return narrow(_onednn(x, wide.weight, wide.bias, "gelu", "tanh"))
+
+
+def _is_unseen(layers, kinds, x):
+    return (
+        _count_rows(x) > FEW
+        and not torch.is_grad_enabled()
+        and [type(layer) for layer in layers] == kinds
+        and _is_worth_it(x, layers[0].weight, WITH_GELU)
+        and not _has_any_global_hook()
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in layers.modules())
+    )
 
 
 def _count_rows(x):
@@ -92,8 +104,8 @@ class FastProduct(torch.autograd.Function):
         )
 
 
-def _onednn(x, weight, bias=None, then="none", form=""):
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], form)
+def _onednn(x, weight, bias=None, activation="none", form=""):
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], form)
 
 
 # ------------------------------------------------------------------ for inference alone
@@ -116,7 +128,7 @@ class Float16Linear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """Weights and inputs as whole numbers of 8 bits, each row with its scale.
+    """Weights and inputs as whole numbers of 8 bits or less, each row with its scale.
 
     Weights are rounded once, inputs as they come: a quarter of the bytes to read, and
     products of whole numbers.

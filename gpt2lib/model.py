@@ -19,7 +19,7 @@ from gpt2lib.attention import (
     check_positions,
 )
 from gpt2lib.config import GPTConfig
-from gpt2lib.linear import Linear, linear_then_gelu
+from gpt2lib.linear import Linear, feed_forward
 
 
 def layer_norm(x, scale, shift, eps=1e-5):
@@ -74,8 +74,7 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x):
-        wide, gelu, narrow = self.layers
-        return narrow(linear_then_gelu(wide, gelu, x))
+        return feed_forward(self.layers, [Linear, GELU, Linear], x)
 
 
 class TransformerBlock(nn.Module):

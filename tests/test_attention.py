@@ -144,15 +144,6 @@ def test_bfloat16_gradients_equal_those_of_float32():
     assert error.norm() < 0.02 * gradients[torch.float32].norm()
 
 
-@pytest.mark.parametrize("p", [0.0, 0.5])
-def test_dropout_thins_the_pattern_in_training_alone(x, p):
-    layer = multi_head(OpenAICompatibleMultiHeadAttention, dropout=p).bfloat16()
-    x = x.bfloat16()
-    assert layer(x).equal(layer(x))
-    layer.train()
-    assert layer(x).equal(layer(x)) == (p == 0)
-
-
 def causal_layers():
     yield CausalAttention(C, C, 16, 0.0)
     yield MultiHeadAttentionWrapper(C, C // H, 16, 0.0, num_heads=H)
@@ -195,12 +186,15 @@ def test_a_full_cache_says_so(x):
         multi_head(MultiHeadAttention)(x, cache)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", MULTI_HEAD)
-def test_dropout_acts_in_training_only(x, kind):
-    layer = multi_head(kind, dropout=0.5)
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_dropout_acts_in_training_only(x, kind, p, dtype):
+    """Through torch's fused call and through `plain_attention`."""
+    layer, x = multi_head(kind, dropout=p).to(dtype), x.to(dtype)
     assert layer(x).equal(layer(x))
     layer.train()
-    assert not layer(x).equal(layer(x))
+    assert layer(x).equal(layer(x)) == (p == 0)
 
 
 def test_dropout_thins_the_causal_pattern(x):

@@ -768,6 +768,14 @@ def test_curves_draw_every_line(shown):
     assert lines == [[[7, 1], [8, 2]], [[3, 5], [4, 6]]]
 
 
+def test_curves_have_a_tick_at_every_x_and_notes_beside_points(shown):
+    show.curves({"a": [1, 2]}, x=[8, 512], log_x=True, notes=[(8, 1, "here")])
+    axis = shown[0].axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["8", "512"]
+    (note,) = axis.texts
+    assert note.get_text() == "here" and note.xy == (8, 1)
+
+
 def test_measurements_plot_themselves(shown, tmp_path):
     metrics = Metrics(tmp_path / "metrics.jsonl")
     for step in (1, 2):

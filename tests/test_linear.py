@@ -15,11 +15,10 @@ from gpt2lib.linear import (
     Float16Linear,
     Int8Linear,
     Linear,
-    linear_then_gelu,
     prepare_to_infer,
 )
 from gpt2lib.lora import add_lora
-from gpt2lib.model import GELU
+from gpt2lib.model import GELU, FeedForward
 from gpt2lib.training import Trainer, TrainingSettings
 
 IN, OUT = 96, 160
@@ -75,31 +74,76 @@ def test_small_products_and_other_types_are_left_to_torch():
         assert ours(x).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("rows", [1, 120])
-def test_product_and_gelu_in_one_call_are_what_they_are_in_two(
-    rows, dtype, monkeypatch
-):
+@pytest.fixture
+def calls(monkeypatch):
+    """The activations of all oneDNN calls; no product is too small for them."""
+    made, call = [], linear._onednn
     monkeypatch.setattr(linear, "SMALL", 0)
-    ours, x = layer().to(dtype), torch.randn(rows, IN).to(dtype)
-    exact = F.gelu(ours.double()(x.double()), approximate="tanh").to(dtype)
-    with torch.no_grad():
-        given = linear_then_gelu(ours.to(dtype), GELU(), x)
-    assert given.dtype == dtype
-    assert torch.allclose(
-        given, exact, atol=1e-5, rtol=1e-5 if dtype.itemsize == 4 else 0.02
+    monkeypatch.setattr(
+        linear,
+        "_onednn",
+        lambda x, w, b=None, *a: made.append(a[:1]) or call(x, w, b, *a),
     )
+    return made
 
 
-@pytest.mark.parametrize("place", [0, 1])
+def two_layers(dtype=torch.float32):
+    return lively(FeedForward(SMALL)).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", linear.WITH_GELU)
+@pytest.mark.skipif(not linear.HAS_ONEDNN, reason="torch was built without oneDNN")
+def test_product_and_gelu_in_one_call_are_what_they_are_in_two(dtype, calls):
+    ours, x = two_layers(dtype), torch.randn(3, 40, SMALL.emb_dim).to(dtype)
+    wide, _, narrow = copy.deepcopy(ours).double().layers
+    exact = narrow(F.gelu(wide(x.double()), approximate="tanh"))
+    with torch.no_grad():
+        given = ours(x)
+    assert ("gelu",) in calls
+    assert given.dtype == dtype
+    allowed = 1e-2 if dtype == torch.bfloat16 else 1e-5
+    assert (given - exact).norm() < allowed * exact.norm()
+
+
+def test_gradients_need_what_one_call_would_skip(calls):
+    ours, x = two_layers(), torch.randn(3, 40, SMALL.emb_dim)
+    ours(x).sum().backward()
+    assert ("gelu",) not in calls
+    assert all(p.grad.any() for p in ours.parameters())
+
+
+@pytest.mark.parametrize("change", [nn.ReLU, nn.Identity, None])
+def test_layers_somebody_changed_are_called_one_by_one(change, calls):
+    ours, x = two_layers(), torch.randn(3, 40, SMALL.emb_dim)
+    if change:
+        ours.layers[1] = change()
+    else:
+        ours.layers.append(nn.ReLU())
+    with torch.no_grad():
+        given = ours(x)
+    assert torch.allclose(given, ours(x), atol=1e-5)  # the second with gradients
+    assert ("gelu",) not in calls
+
+
+@pytest.mark.parametrize("place", ["layers", "layers.0", "layers.1", "layers.2"])
 @pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook"])
-def test_hooks_see_what_one_call_would_hide(place, kind):
-    modules, seen = (layer(), GELU()), []
-    register = getattr(modules[place], f"register_{kind}")
+def test_hooks_see_what_one_call_would_skip(place, kind, calls):
+    ours, seen = two_layers(), []
+    register = getattr(ours.get_submodule(place), f"register_{kind}")
     register(lambda *args: seen.append(args))
     with torch.no_grad():
-        linear_then_gelu(*modules, torch.randn(LARGE))
+        ours(torch.randn(3, 40, SMALL.emb_dim))
     assert len(seen) == 1
+
+
+def test_hooks_of_all_modules_see_it_too(calls):
+    ours, seen = two_layers(), []
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, *_: seen.append(type(module))
+    )
+    with hook, torch.no_grad():
+        ours(torch.randn(3, 40, SMALL.emb_dim))
+    assert GELU in seen
 
 
 def test_without_onednn_everything_goes_on(monkeypatch):

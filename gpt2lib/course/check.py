@@ -738,11 +738,12 @@ def quantize_rows(answer):
     if whole.dtype != torch.int8:
         raise WrongAnswer(f"{call}: the numbers are {whole.dtype}, expected torch.int8")
     expect(f"{call}: the shape of the scales", tuple(scales.shape), (5, 1))
-    if not (scales.isfinite() & (scales > 0)).all():
-        raise WrongAnswer(
-            f"{call}: the row of zeros has the scale {scales[2].item()}, so that its "
-            "numbers were 0 / 0 before they were rounded"
-        )
+    for number, scale in enumerate(scales.flatten().tolist()):
+        if not 0 < scale < math.inf:
+            row = "the row of zeros" if number == 2 else f"row {number}"
+            raise WrongAnswer(
+                f"{call}: {row} has the scale {scale}, expected one larger than 0"
+            )
     wanted = matrix.abs().amax(dim=1, keepdim=True) / 127
     off_by = (whole * scales - matrix).abs() / wanted.clamp(min=1e-9)
     if off_by.max() > 0.51:

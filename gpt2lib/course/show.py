@@ -165,8 +165,9 @@ def curves(
         axis.minorticks_off()
     if log_y:
         axis.set_yscale("log")
-    for *place, text in notes:
+    if notes:
         axis.margins(0.2)
+    for *place, text in notes:
         axis.annotate(text, place, (6, -6), textcoords="offset points", va="top")
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axis.grid(alpha=0.25)
