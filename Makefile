@@ -2,7 +2,7 @@
 # make test   every test
 # make refresh   run the chapters again and store their outputs, after a change
 # make bench     how fast, beside the peers that are installed
-# make pocket    train the model in bin/pocket again, in four hours
+# make pocket    train the model in bin/pocket again, in five to six hours
 
 PYTHON ?= python3
 VENV := .venv

@@ -52,6 +52,19 @@ def test_transformers_opens_pocket(model, tokenizer):
             assert torch.allclose(model(ids), logits, atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_sharpening_finds_the_factor_with_the_least_loss(tokenizer):
+    model = load_model()
+    ids = torch.tensor([tokenizer.encode(tale)[:100] for tale in TALES])
+    inputs, targets = ids[:, :-1], ids[:, 1:]
+    before, factor = model(inputs), pocket.sharpen(model, inputs, targets)
+    assert torch.allclose(model(inputs), factor * before, atol=1e-4)
+    assert pocket.sharpen(model, inputs, targets) == 1
+    for scale in (model.final_norm.scale, model.final_norm.shift):
+        scale /= 1.1
+    assert pocket.sharpen(model, inputs, targets) == 1.1
+
+
 def test_the_card_says_what_the_model_does(model, tokenizer):
     card = (FOLDER / "README.md").read_text()
     said = re.search(r"unseen stories \| ([\d.]+) \| ([\d.]+) for a 5-gram", card)
