@@ -158,30 +158,27 @@ def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
+def heed_interrupts():
+    """A shell lets what it runs in the background ignore them, and so its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_run_leaves_its_best_so_far_and_goes_on(
     spam, messages, tmp_path
 ):
-    for attempt in range(3):
-        out = tmp_path / f"interrupted-{attempt}"
-        process = subprocess.Popen(
-            command("spam", messages, out, "--epochs", 4),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
-        )
-        while len(losses(out)) < 6:  # the first judgement came after four
-            assert process.poll() is None, "ended before it could be interrupted"
-            time.sleep(0.01)
-        process.send_signal(signal.SIGSTOP)  # it shall not end before the signal comes
-        came_late = len(losses(out)) > 20
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGCONT)
-        _, said = process.communicate()
-        dropped = "Exception ignored" in said  # by Python, where it met a callback
-        if not (came_late or dropped):
-            break
-    assert process.returncode == 130, said
+    out = tmp_path / "interrupted"
+    process = subprocess.Popen(
+        command("spam", messages, out, "--epochs", 4),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        preexec_fn=heed_interrupts,
+    )
+    while len(losses(out)) < 6:  # the first judgement came after four
+        assert process.poll() is None, "ended before it could be interrupted"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
     assert load_model(out).cfg.n_classes == 2
     assert ask(out, "Message 5: buy rice").split()[0] in LABELS
     done = run("spam", messages, out, "--epochs", 4, "--resume")

@@ -104,7 +104,7 @@ def make():
     trained = train()
     *_, last = ROUNDS
     model, corpus = load_model(last), open_corpus(token_folder(), last)
-    some = windows(corpus.training, corpus.tokenizer, 64).batch(0)
+    some = cut_windows(corpus.training, corpus.tokenizer, 64).batch(0)
     trained["sharpened"] = sharpen(model, *some)
     save_model(model.half(), FOLDER, corpus.tokenizer)
     save_metrics()
@@ -113,14 +113,14 @@ def make():
     plt.savefig(FOLDER / "loss.png", dpi=100)
     model = load_model(FOLDER)  # what is measured is what is delivered
     measured = judge.measure(model, corpus, TEXTS.read_text(), SEED)
-    held_out = windows(corpus.validation, corpus.tokenizer, 16)
+    held_out = cut_windows(corpus.validation, corpus.tokenizer, 16)
     loss = evaluate(model, (held_out.batch(n) for n in range(len(held_out) // 16)))
     measured["bits_per_byte"] = trained["bits_per_byte"] * loss / trained["val_loss"]
     measured |= {"val_loss": loss, "perplexity": perplexity(loss)}
     write_text(FOLDER / "README.md", card(model, trained | measured))
 
 
-def windows(ids, tokenizer, rows):
+def cut_windows(ids, tokenizer, rows):
     """Batches of as many rows, cut as in training."""
     end = tokenizer.eot_token
     return ShuffledWindows(ids, POCKET.context_length, rows, document_end=end)
