@@ -40,6 +40,8 @@ def plain_attention(queries, keys, values, dropout):
 
     Shapes: queries (..., T_q, D), keys and values (..., T_k, D) -> (..., T_q, D)
     """
+    # In order once, or each product would first copy the part it takes.
+    queries, keys, values = (t.contiguous() for t in (queries, keys, values))
     end, parts = keys.shape[-2] - queries.shape[-2], []
     for part in queries.split(128, dim=-2):
         end += part.shape[-2]  # what comes later is not read

@@ -34,9 +34,8 @@ def generate(
         temperature: 0 is greedy; below 1 sharper, above 1 flatter.
         top_k: choose among the k likeliest ids.
         top_p: choose among the likeliest ids that together reach this probability.
-        generator: source of randomness; a fresh one if None, so torch's global
-            generator is never touched. Pass `torch.Generator().manual_seed(1)` to
-            repeat a run.
+        generator: source of randomness; a fresh one if None, never torch's global one.
+            With `torch.Generator().manual_seed(1)` a run can be repeated.
 
     Shapes: idx (B, T) int64 -> (B, T + new) on the model's device
 

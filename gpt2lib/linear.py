@@ -5,6 +5,7 @@ of; `prepare_to_infer` puts layers with shorter numbers in their place.
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import nn
@@ -21,6 +22,9 @@ HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
 HAS_BFLOAT16 = HAS_ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 WITH_GELU = (torch.float32, torch.bfloat16) if HAS_BFLOAT16 else (torch.float32,)
 HAS_FBGEMM = "fbgemm" in torch.backends.quantized.supported_engines  # x86 processors
+
+# torch means to retire its int8 tensors; what follows them has no product as fast.
+warnings.filterwarnings("ignore", "torch.quantize_per", UserWarning)
 
 
 class Linear(nn.Linear):
@@ -141,9 +145,7 @@ class Int8Linear(nn.Module):
         weight = linear.weight.detach()
         scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
         zeros = torch.zeros(len(weight), dtype=torch.int64)
-        with warnings.catch_warnings():  # its successor has no product as fast as this
-            warnings.filterwarnings("ignore", "torch.quantize_per", UserWarning)
-            rounded = torch.quantize_per_channel(weight, scale, zeros, 0, torch.qint8)
+        rounded = torch.quantize_per_channel(weight, scale, zeros, 0, torch.qint8)
         self.packed = torch.ops.quantized.linear_prepack(rounded, None)
         self.bias = linear.bias
         # Without these instructions, sums of two products overflow unless inputs have
@@ -172,10 +174,14 @@ def prepare_to_infer(model, precision):
     """
     if precision == "float16" and not HAS_FBGEMM:
         return model.half()
-    for parent in list(model.modules()):
-        for name, layer in parent.named_children():
-            if isinstance(layer, nn.Linear):
-                setattr(parent, name, PREPARED[precision](layer))
+
+    def prepare(name):
+        model.set_submodule(name, PREPARED[precision](model.get_submodule(name)))
+
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    # torch packs a matrix on one core; the head, which takes longest, goes first.
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(prepare, reversed(linear)))
     return model
 
 
