@@ -198,6 +198,13 @@ def test_chapters_show_and_claim(path):
     assert sum("assert " in cell.source for cell in code) >= 8
 
 
+def test_each_chapter_names_the_next():
+    ends = [nbformat.read(path, as_version=4).cells[-1].source for path in CHAPTERS]
+    for number, end in enumerate(ends[:-1], start=2):
+        assert re.search(rf"\*\*Next:\*\* (in )?chapter {number} ", end)
+    assert "**Where from here:** this was the last chapter." in ends[-1]
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
 def test_every_exercise_has_a_solution(path):
     def checked(path):
