@@ -126,8 +126,7 @@ class MultiHeadAttention(nn.Module):
     Shapes: (B, T, d_in) -> (B, T, d_out)
 
     Raises:
-        ValueError: num_heads does not divide d_out, or more positions than
-            context_length.
+        ValueError: num_heads does not divide d_out, or there are too many positions.
     """
 
     def __init__(self, d_in, d_out, context_length, dropout, num_heads, qkv_bias=False):
@@ -176,9 +175,11 @@ class MultiHeadAttention(nn.Module):
         if T_q > 1 and (T_q < T_k or is_slow):
             context = plain_attention(queries, keys, values, dropout)
         else:
+            dtype = torch.float32 if is_slow else queries.dtype
+            qkv = (t.to(dtype) for t in (queries, keys, values))
             context = F.scaled_dot_product_attention(
-                queries, keys, values, dropout_p=dropout, is_causal=T_q > 1
-            )  # (B, H, T, D)
+                *qkv, dropout_p=dropout, is_causal=T_q > 1
+            ).type_as(queries)  # (B, H, T, D)
         return self.out_proj(context.transpose(1, 2).flatten(2))
 
 
@@ -221,8 +222,7 @@ class KVCache:
             self.values = torch.empty_like(self.keys)
         if len(keys) != len(self.keys):
             raise ValueError(
-                f"the cache holds {len(self.keys)} rows, but {len(keys)} came: use new "
-                "caches for another batch"
+                f"the cache holds {len(self.keys)} rows, got {len(keys)}: use a new one"
             )
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values

@@ -164,7 +164,7 @@ def test_caches_that_do_not_belong_are_refused(model):
         model(ids(1, 3), model.new_caches(9)[:1])
     caches = model.new_caches(9)
     model(ids(2, 3), caches)
-    with pytest.raises(ValueError, match="cache holds 2 rows, but 1 came"):
+    with pytest.raises(ValueError, match="cache holds 2 rows, got 1"):
         model(ids(1, 1), caches)
 
 
