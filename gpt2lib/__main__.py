@@ -129,14 +129,15 @@ def _generate(args):
     device = perform_non_cpu_backend_check()
     model = load_model(args.model, device=device, precision=args.precision)
     tokenizer = load_tokenizer(args.model)
-    task = Checkpoint.find(args.model).settings().get("finetuning_task")
+    given = Checkpoint.find(args.model).settings()
+    task = given.get("finetuning_task")
     if model.cfg.n_classes:
-        return _classify(args.prompt, model, tokenizer, padded=task is None)
+        return _classify(args.prompt, model, tokenizer, given)
     prompt = PROMPTS[task](args.prompt) if task in PROMPTS else args.prompt
-    temperature, room = (
-        (0.0, model.cfg.context_length) if task in PROMPTS else (0.8, 60)
-    )
     ids = text_to_token_ids(prompt, tokenizer)
+    temperature, room = 0.8, 60
+    if task in PROMPTS:
+        temperature, room = 0.0, max(1, model.cfg.context_length - ids.shape[1])
     generator = None
     if args.seed is not None:
         generator = torch.Generator().manual_seed(args.seed)
@@ -166,11 +167,13 @@ TASK_SETTINGS = ("finetuning_task", "id2label")
 PROMPTS = {"instruction": _ask, "reasoning": reasoning_prompt}
 
 
-def _classify(text, model, tokenizer, padded):
-    """Prints the verdict; other classifiers than ours are read as the course's are."""
-    length = COURSE_LENGTH if padded else None
+def _classify(text, model, tokenizer, given):
+    """Prints the verdict; a classifier without names of classes is the course's."""
+    length = None if "id2label" in given else COURSE_LENGTH
     likely = classify(model, [text], tokenizer, padded_to=length)[0]
-    print(f"{LABELS[likely.argmax()]} ({likely.max():.1%})")
+    names = given.get("id2label") or {str(i): name for i, name in enumerate(LABELS)}
+    best = str(likely.argmax().item())
+    print(f"{names.get(best, best)} ({likely.max():.1%})")
 
 
 def _pretrain(args):
@@ -216,8 +219,9 @@ def _finetune(args):
 
 def _export(args):
     path = files.find_model(args.checkpoint)
-    has_tokenizer = (path / "vocab.json").is_file()
-    tokenizer = BPETokenizer.load(path) if has_tokenizer else None
+    folder = path if path.is_dir() else path.parent
+    has_tokenizer = (folder / "vocab.json").is_file()
+    tokenizer = BPETokenizer.load(folder) if has_tokenizer else None
     given = Checkpoint.find(path).settings()
     kept = {name: given[name] for name in TASK_SETTINGS if name in given}
     save_model(load_model(path), args.folder, tokenizer, kept)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from gpt2lib import files
 
@@ -151,6 +151,18 @@ def _state_dict(contents, path):
 
 def _is_weight(name, tensor):
     return isinstance(name, str) and getattr(tensor, "layout", None) == torch.strided
+
+
+def write_tensors(tensors, path, metadata=None):
+    """Writes a safetensors file.
+
+    Raises:
+        OSError: no room, or no right to write.
+    """
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        raise OSError(f"{path.parent} could not be written: {error}") from error
 
 
 def some(names, limit=3):

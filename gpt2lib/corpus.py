@@ -4,6 +4,7 @@ A text is never held whole: it is read in pieces, encoded by all cores, and writ
 shards that training maps into memory.
 """
 
+import io
 import json
 import os
 import re
@@ -120,7 +121,7 @@ def _records(file):
                 f"{file.name}, line {number}: not a JSON object with a string 'text' "
                 f"({type(error).__name__})"
             ) from error
-        yield from (text, ENDOFTEXT)
+        yield from _pieces(io.StringIO(text))
 
 
 def _undecodable_line(path):
@@ -246,6 +247,8 @@ def open_corpus(data, folder):
     data = Path(data) if holds_shards(Path(data)) else Path(folder)
     paths = [data] if data.is_file() else sorted(data.glob("*.bin"))
     held_out = [path for path in paths if re.search(r"(^|_)val(_|\.)", path.name)]
+    if len(held_out) == len(paths):  # of a validation shard alone, a part is to learn
+        held_out = []
     training = TokenShards(path for path in paths if path not in held_out)
     if held_out:
         validation = TokenShards(held_out)[:HELD_OUT]
@@ -289,8 +292,9 @@ def _is_recorded(folder, record):
 
 
 def _make(paths, folder, vocab_size, size):
-    for old in (RECORD, *TOKENIZER_FILES, *folder.glob("*.bin")):
-        (folder / old).unlink(missing_ok=True)
+    stale = (folder / name for name in (RECORD, *TOKENIZER_FILES))
+    for path in (*stale, *folder.glob("*.bin")):
+        path.unlink(missing_ok=True)
     if vocab_size == GPT2_VOCAB_SIZE:
         tokenizer = gpt2_tokenizer()
     else:

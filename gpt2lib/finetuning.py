@@ -9,9 +9,10 @@ import math
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from gpt2lib import files
+from gpt2lib.checkpoint import write_tensors
 from gpt2lib.classification import PARTS, SpamTask, train_only
 from gpt2lib.config import POCKET
 from gpt2lib.data import PaddedBatches
@@ -109,6 +110,8 @@ def _check_choices(task, train, balance, learn_prompt, epochs, batch_size, setti
         raise ValueError("only labelled rows can be balanced, those of the task spam")
     if learn_prompt and task != InstructionTask.name:
         raise ValueError("only the task instruction can learn its prompts, too")
+    if "steps" in settings:
+        raise ValueError("epochs and batch_size say how many steps there are")
     for name, value in {"epochs": epochs, "batch_size": batch_size}.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -179,7 +182,7 @@ def train_best(trainer, batches, job, splits, out, tokenizer):
     try:
         run_to_end(trainer, batches.batch, judge, work, every)
     finally:
-        if (work / BEST).exists():
+        if (work / BEST).exists() and (work / CHECKPOINT).exists():
             restore(model, work / BEST)
             save_for(job, model, out, tokenizer)
     steps = [m for m in metrics.read() if "val_loss" not in m]
@@ -229,7 +232,9 @@ def trained(model):
 def keep(model, path):
     """Writes what is being trained; the rest is in the model it began with."""
     with files.atomic_write(path) as temporary:
-        save_file({name: p.detach() for name, p in trained(model).items()}, temporary)
+        write_tensors(
+            {name: p.detach() for name, p in trained(model).items()}, temporary
+        )
 
 
 @torch.no_grad()

@@ -7,10 +7,10 @@ can be added into W, and nothing of the detour is left.
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from gpt2lib import files
+from gpt2lib.checkpoint import write_tensors
 from gpt2lib.linear import check_not_prepared
 
 RANK, ALPHA = 8, 16
@@ -96,7 +96,7 @@ def save_lora(model, path):
     layer = detours[0][2]
     facts = {"lora_alpha": str(layer.scale * len(layer.A))}
     with files.atomic_write(path) as temporary:
-        save_file(trained, temporary, metadata=facts)
+        write_tensors(trained, temporary, facts)
 
 
 def load_lora(model, path):

@@ -82,7 +82,7 @@ def pretrain(
         length, end = model.cfg.context_length, corpus.tokenizer.eot_token
         _check_lengths(corpus, length)
         batches = ShuffledWindows(corpus.training, length, batch_size, seed, end)
-        settings.setdefault("learning_rate", default_learning_rate(cfg.n_params))
+        settings.setdefault("learning_rate", default_learning_rate(model.cfg.n_params))
         settings["steps"] = steps or max(1, len(batches) // batch_size)
         trainer = Trainer(
             model.to(_device(processes)),
@@ -155,9 +155,10 @@ def _device(processes):
 
 def _in_batches(ids, context_length, rows, document_end):
     """One pass over the held-out ids, in windows like those of training."""
-    rows = min(rows, ROWS_AT_ONCE, (len(ids) - 1) // context_length)
-    windows = ShuffledWindows(ids, context_length, rows, document_end=document_end)
-    return [windows.batch(step) for step in range(len(windows) // rows)]
+    count = (len(ids) - 1) // context_length
+    windows = ShuffledWindows(ids, context_length, count, document_end=document_end)
+    rows = min(rows, ROWS_AT_ONCE)
+    return list(zip(*(part.split(rows) for part in windows.batch(0))))
 
 
 def _save(model, out, tokenizer):

@@ -6,6 +6,7 @@ import os
 
 from tqdm import tqdm
 
+from gpt2lib.checkpoint import WEIGHT_FILES
 from gpt2lib.training import Metrics
 
 CHECKPOINT = "checkpoint.pt"
@@ -14,8 +15,9 @@ CHECKPOINT = "checkpoint.pt"
 def working_folder(out, resume):
     """Where training keeps its own; refuses to write over a model that is there."""
     work = out / "training"
-    checkpoint, model = work / CHECKPOINT, out / "model.safetensors"
-    if model.exists() and not checkpoint.exists():
+    checkpoint = work / CHECKPOINT
+    has_weights = any((out / name).exists() for name in WEIGHT_FILES)
+    if has_weights and not checkpoint.exists():
         raise ValueError(f"{out} already holds a model: choose another folder")
     if checkpoint.exists() and not resume:
         raise ValueError(

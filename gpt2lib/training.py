@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gpt2lib import files
 from gpt2lib.data import IGNORED
+from gpt2lib.generate import evaluating
 from gpt2lib.linear import check_not_prepared
 
 MAY_CHANGE = ("micro_batch_size", "compile")  # when a checkpoint goes on
@@ -102,15 +103,13 @@ def evaluate(model, batches, precision="float32"):
     Raises:
         ValueError: there is no token to be judged.
     """
-    was_training, loss_of = model.training, LossOf(model)
-    loss_of.eval()
-    loss, tokens = 0.0, 0
-    for inputs, targets in batches:
-        inputs, targets = move(inputs, model.device), move(targets, model.device)
-        with autocast(model.device, precision):
-            loss += loss_of(inputs, targets).item()
-        tokens += count_tokens(targets)
-    model.train(was_training)
+    loss_of, loss, tokens = LossOf(model), 0.0, 0
+    with evaluating(loss_of.modules()):
+        for inputs, targets in batches:
+            inputs, targets = move(inputs, model.device), move(targets, model.device)
+            with autocast(model.device, precision):
+                loss += loss_of(inputs, targets).item()
+            tokens += count_tokens(targets)
     if not tokens:
         raise ValueError("no token to be judged: the batches are empty or all ignored")
     return loss / tokens
@@ -187,6 +186,8 @@ class TrainingSettings:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if not self.clip > 0:
+            raise ValueError(f"clip must be above 0, got {self.clip}")
         if self.micro_batch_size is not None and self.micro_batch_size < 1:
             raise ValueError(
                 f"micro_batch_size must be at least 1, got {self.micro_batch_size}"
@@ -385,7 +386,7 @@ class Trainer:
         """
         state = {
             "step": self.step,
-            "facts": self.facts,
+            "facts": self.facts | dataclasses.asdict(self.model.cfg),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -413,10 +414,11 @@ class Trainer:
             raise ValueError(
                 f"{path} is not a training checkpoint ({type(error).__name__})"
             ) from error
+        same = self.facts | dataclasses.asdict(self.model.cfg)
         other = [
             f"{name} {there.get(name)} there, {here} here"
-            for name, here in self.facts.items()
-            if there.get(name) != here and name not in MAY_CHANGE
+            for name, here in same.items()
+            if there.get(name, here) != here and name not in MAY_CHANGE
         ]
         if other:
             raise ValueError(f"{path} belongs to a run with {'; '.join(other)}")

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
 from gpt2lib import files
-from gpt2lib.checkpoint import CLASS_HEAD, Checkpoint, some
+from gpt2lib.checkpoint import CLASS_HEAD, Checkpoint, some, write_tensors
 from gpt2lib.config import GPTConfig
 from gpt2lib.linear import PREPARED, check_not_prepared, prepare_to_infer
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
@@ -467,10 +465,7 @@ def save_model(model, folder, tokenizer=None, settings=None):
         )
         config_file = both.enter_context(files.atomic_write(folder / "config.json"))
         config_file.write_text(config, encoding="utf-8")
-        try:
-            save_file(tensors, weights_file, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise OSError(f"{folder} could not be written: {error}") from error
+        write_tensors(tensors, weights_file, {"format": "pt"})
     if tokenizer is not None:
         tokenizer.save(folder)
 

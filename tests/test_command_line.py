@@ -11,7 +11,9 @@ from small import SMALL, lively
 from transformers import GPT2LMHeadModel
 
 from gpt2lib import GPTModel, files, load_model, save_model
+from gpt2lib import __main__ as program
 from gpt2lib.__main__ import main
+from gpt2lib.classification import replace_head
 
 PROMPT = "Nora looked at the"
 
@@ -63,6 +65,38 @@ def test_export_takes_the_tokenizer_along(pocket, tmp_path):
     assert main(["export", "pocket", str(tmp_path / "out")]) == 0
     for name in ("vocab.json", "merges.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (pocket / name).read_bytes()
+
+
+def test_export_of_a_file_takes_the_tokenizer_beside_it_along(pocket, tmp_path):
+    assert main(["export", str(pocket / "model.safetensors"), str(tmp_path / "o")]) == 0
+    assert (tmp_path / "o" / "vocab.json").is_file()
+
+
+def test_an_answer_has_the_room_that_the_prompt_leaves(pocket, tokenizer, monkeypatch):
+    cfg = dataclasses.replace(load_model(pocket).cfg, context_length=128)
+    task = {"finetuning_task": "instruction"}
+    save_model(GPTModel(cfg), pocket, tokenizer, task)
+    asked = []
+
+    def generated(model, ids, room, **_):
+        asked.append((ids.shape[1], room))
+        return ids
+
+    monkeypatch.setattr(program, "generate", generated)
+    assert main(["generate", "Hi", "--max-new-tokens", "3"]) == 0
+    assert main(["generate", "Hi"]) == 0
+    (length, room), (_, rest) = asked
+    assert room == 3 and rest == 128 - length > 1
+
+
+@pytest.mark.parametrize("names", [["joy", "rage", "fear"], None])
+def test_a_class_is_called_what_the_config_says(pocket, tokenizer, capsys, names):
+    cfg = dataclasses.replace(load_model(pocket).cfg, context_length=128)
+    model = replace_head(GPTModel(cfg), 3)
+    given = {"id2label": dict(enumerate(names))} if names else {}
+    save_model(model, pocket, tokenizer, given)
+    assert main(["generate", PROMPT]) == 0
+    assert capsys.readouterr().out.split(" (")[0] in (names or ["ham", "spam", "2"])
 
 
 @pytest.mark.parametrize(

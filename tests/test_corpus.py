@@ -51,6 +51,16 @@ def test_a_folder_is_its_texts_in_order_of_name(tmp_path):
     assert documents(read_texts(found)) == ["first", "and a half", "second"]
 
 
+def test_lines_of_json_hold_documents_as_texts_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "PIECE", 64)
+    path = tmp_path / "tales.jsonl"
+    texts = [f"one{ENDOFTEXT}\ntwo\r\n", "", "low " * 99]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    pieces = list(read_texts([path]))
+    assert documents(pieces) == ["one", "two\r\n", "low " * 99]
+    assert max(map(len, pieces)) <= 4 * corpus.PIECE
+
+
 words = st.lists(
     st.sampled_from(["low", " lower", "\n", "  ", "'ll", " 42", "é", "…", ENDOFTEXT]),
     max_size=60,
@@ -217,6 +227,18 @@ def test_half_made_tokens_are_made_again(tmp_path):
     assert record["texts"] == {str(path): path.stat().st_size}
 
 
+def test_tokens_of_another_text_are_removed_from_a_relative_folder(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "tokens"
+    folder.mkdir()
+    write_shard(folder / "000007.bin", array("H", [1, 2, 3]))
+    (tmp_path / "tale.txt").write_text(TALE)
+    prepared("tale.txt", "tokens")
+    assert [path.name for path in folder.glob("*.bin")] == ["000000.bin"]
+
+
 def test_another_vocabulary_is_another_tokenization(tmp_path):
     path, folder = tmp_path / "tale.txt", tmp_path / "tokens"
     path.write_text(TALE)
@@ -249,6 +271,15 @@ def test_only_a_whole_word_makes_a_shard_held_out(tmp_path):
     write_shard(tmp_path / "web_val_000000.bin", array("H", range(7)))
     taken = prepared(tmp_path, tmp_path)
     assert (len(taken.training), len(taken.validation)) == (200, 7)
+
+
+def test_of_a_held_out_shard_alone_a_part_is_to_learn(tmp_path):
+    TOKENIZER.save(tmp_path)
+    path = tmp_path / "web_val_000000.bin"
+    write_shard(path, array("H", range(200)))
+    for data in (path, tmp_path):
+        taken = prepared(data, tmp_path)
+        assert (len(taken.training), len(taken.validation)) == (180, 20)
 
 
 # ------------------------------------------------------------------------------ windows

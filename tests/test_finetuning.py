@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from test_pretraining import assert_same_weights, losses
 from transformers import GPT2ForSequenceClassification
 
-from gpt2lib import load_model, load_tokenizer, save_model
+from gpt2lib import load_model, load_tokenizer
 from gpt2lib.__main__ import main
+from gpt2lib.checkpoint import WEIGHT_FILES
 from gpt2lib.classification import LABELS, classify, replace_head
 from gpt2lib.course.reasoning_data import problems, record
 from gpt2lib.finetuning import finetune, finetuning_rate
 from gpt2lib.lora import load_lora, merge_lora
-from gpt2lib.training import Metrics
+from gpt2lib.training import Metrics, Trainer
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 WORDS = ["milk", "the bus", "my sister", "a cake", "the dog", "rice", "tea", "a hat"]
@@ -196,6 +197,19 @@ def test_what_an_older_run_left_is_not_taken_for_the_best(messages, tmp_path):
     assert not left.exists() and not (tmp_path / "model.safetensors").exists()
 
 
+def test_an_interrupt_before_the_first_checkpoint_can_be_gone_on_from(
+    messages, tmp_path, monkeypatch
+):
+    def interrupted(trainer, path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "save", interrupted)
+        finetune("spam", messages, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    assert finetune("spam", messages, tmp_path / "out", epochs=1, resume=True)["steps"]
+
+
 def test_a_task_survives_an_export(spam, tmp_path):
     assert main(["export", str(spam[0]), str(tmp_path / "copy")]) == 0
     assert ask(tmp_path / "copy", "Message 5: buy rice").startswith("spam")
@@ -261,12 +275,19 @@ def test_what_cannot_work_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_holds_another_model_is_not_written_over(thoughts, tmp_path):
-    save_model(load_model(), tmp_path / "mine")
-    before = (tmp_path / "mine" / "model.safetensors").read_bytes()
+@pytest.mark.parametrize("name", WEIGHT_FILES)
+def test_a_folder_that_holds_another_model_is_not_written_over(
+    thoughts, tmp_path, name
+):
+    (tmp_path / name).write_bytes(b"weights")
     with pytest.raises(ValueError, match="already holds a model"):
-        finetune("reasoning", thoughts, tmp_path / "mine")
-    assert (tmp_path / "mine" / "model.safetensors").read_bytes() == before
+        finetune("reasoning", thoughts, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_steps_follow_from_epochs(thoughts, tmp_path):
+    with pytest.raises(ValueError, match="epochs and batch_size"):
+        finetune("reasoning", thoughts, tmp_path / "out", steps=5)
 
 
 def test_going_on_with_other_data_is_refused(spam, messages, tmp_path):

@@ -27,8 +27,8 @@ LAYERS = {
     "model": {"config", "attention", "linear"},
     "generate": {"sampling"},
     "weights": {"config", "model", "files", "checkpoint", "linear"},
-    "training": {"files", "data", "linear"},
-    "runs": {"training"},
+    "training": {"files", "data", "generate", "linear"},
+    "runs": {"checkpoint", "training"},
     "corpus": {"files", "data", "tokenizer"},
     "pretraining": {
         "config",
@@ -44,8 +44,9 @@ LAYERS = {
     "classification": {"data", "generate"},
     "instruction": {"data", "generate"},
     "reasoning": {"instruction"},
-    "lora": {"files", "linear"},
+    "lora": {"checkpoint", "files", "linear"},
     "finetuning": {
+        "checkpoint",
         "classification",
         "config",
         "data",

@@ -19,6 +19,7 @@ from small import SMALL
 from gpt2lib import corpus, load_model, load_tokenizer
 from gpt2lib.course.stories import stories
 from gpt2lib.data import ShuffledWindows, write_shard
+from gpt2lib.pretraining import _in_batches, default_learning_rate
 from gpt2lib.pretraining import pretrain as run_here
 from gpt2lib.tokenizer import ENDOFTEXT
 from gpt2lib.training import Metrics
@@ -128,11 +129,10 @@ def test_the_figures_are_those_of_the_text_held_out(unbroken):
         size=(out / "training/tokens/000000.bin").stat().st_size // 2,
         dtype=torch.uint16,
     )[512:].long()
-    windows = ShuffledWindows(
-        tokens[-(len(tokens) // 10) :], 32, 16, document_end=tokenizer.eot_token
-    )
-    batches = [windows.batch(step) for step in range(len(windows) // 16)]
-    inputs, targets = (torch.cat(part) for part in zip(*batches))
+    held_out = tokens[-(len(tokens) // 10) :]
+    count, end = (len(held_out) - 1) // 32, tokenizer.eot_token
+    windows = ShuffledWindows(held_out, 32, count, document_end=end)
+    inputs, targets = windows.batch(0)
     with torch.no_grad():
         log_probabilities = model(inputs).log_softmax(-1)
     loss = -log_probabilities.gather(-1, targets[..., None]).mean().item()
@@ -284,6 +284,23 @@ def test_shards_without_a_tokenizer_are_in_gpt2s_vocabulary(tmp_path):
         6100,
         345,
     ]
+
+
+@pytest.mark.parametrize("rows", [1, 9, 12, 16])
+def test_all_held_out_windows_are_judged_however_many_at_once(rows):
+    held_out = torch.arange(31 * 8 + 5)
+    batches = _in_batches(held_out, 8, rows, document_end=None)
+    assert [len(inputs) for inputs, _ in batches][:-1] == [rows] * (30 // rows)
+    for judged, whole in zip(zip(*batches), ShuffledWindows(held_out, 8, 31).batch(0)):
+        assert torch.cat(judged).equal(whole)
+
+
+def test_the_rate_is_that_of_the_model_that_is_trained(unbroken, tmp_path):
+    out, _ = unbroken
+    tokens, steps = out / "training" / "tokens", {"steps": 1, "batch_size": 4}
+    run_here(tokens, tmp_path / "on", SMALL, start=out, **steps)
+    done = Metrics(tmp_path / "on" / "training" / "metrics.jsonl").read()[0]
+    assert done["learning_rate"] == default_learning_rate(load_model(out).cfg.n_params)
 
 
 def test_training_may_begin_with_a_trained_model(unbroken, tmp_path):

@@ -22,6 +22,7 @@ from gpt2lib import (
 )
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.files import ROOT
+from gpt2lib.lora import add_lora
 from gpt2lib.training import (
     IGNORED,
     LossOf,
@@ -90,8 +91,12 @@ def test_judging_leaves_the_mode_and_needs_a_token():
         model.train(training)
         evaluate(model, [(inputs, targets)])
         assert model.training is training
+    model.train().final_norm.eval()
     with pytest.raises(ValueError, match="no token"):
         evaluate(model, [(inputs, torch.full_like(targets, IGNORED))])
+    with pytest.raises(ValueError, match="token ids"):
+        evaluate(model, [(inputs + CFG.vocab_size, targets)])
+    assert model.training and not model.final_norm.training
 
 
 def test_a_model_that_knows_nothing_hesitates_between_all_tokens():
@@ -252,8 +257,10 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     train(new_trainer(), steps=1).save(path)
     with pytest.raises(ValueError, match="learning_rate 0.01 there, 0.5 here"):
         new_trainer(settings=replace(RUN, learning_rate=0.5)).load(path)
+    with pytest.raises(ValueError, match=f"n_heads {CFG.n_heads} there, 1 here"):
+        new_trainer(replace(CFG, n_heads=1)).load(path)  # of the same shapes
     with pytest.raises(ValueError, match="another model"):
-        new_trainer(replace(CFG, n_layers=1)).load(path)
+        Trainer(add_lora(GPTModel(CFG)), RUN).load(path)
 
 
 class Bomb:
@@ -281,6 +288,7 @@ def test_rows_that_cannot_be_shared_out_are_refused():
     [
         ({"steps": 0}, "steps must be at least 1"),
         ({"learning_rate": math.nan}, "learning_rate"),
+        ({"clip": -1.0}, "clip must be above 0"),
         ({"micro_batch_size": 0}, "micro_batch_size"),
         ({"precision": "float16"}, "float32 and bfloat16"),
     ],

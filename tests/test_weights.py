@@ -500,7 +500,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_the_old_model(tmp_path, monkeypat
     def full(*_, **__):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("gpt2lib.weights.save_file", full)
+    monkeypatch.setattr("gpt2lib.checkpoint.save_file", full)
     with pytest.raises(OSError, match="could not be written: No space left"):
         save_model(lively(GPTModel(SMALL), seed=9), tmp_path)
     assert load_model(tmp_path)(IDS).equal(model(IDS))
@@ -509,7 +509,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_the_old_model(tmp_path, monkeypat
 def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
     model = lively(GPTModel(SMALL)).eval()
     save_model(model, tmp_path)
-    monkeypatch.setattr("gpt2lib.weights.save_file", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("gpt2lib.weights.write_tensors", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_model(lively(GPTModel(SMALL), seed=9), tmp_path)
     assert load_model(tmp_path)(IDS).equal(model(IDS))
