@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gpt2lib"
@@ -204,6 +205,17 @@ def test_each_chapter_names_the_next():
     for number, end in enumerate(ends[:-1], start=2):
         assert re.search(rf"\*\*Next:\*\* (in )?chapter {number} ", end)
     assert "**Where from here:** this was the last chapter." in ends[-1]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_names_in_prose_are_names_in_code(path):
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    code += [file.read_text(encoding="utf-8") for file in PACKAGE.glob("**/*.py")]
+    known = {*re.findall(r"\w+", "\n".join(code)), *dir(torch.Tensor)}
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    named = re.findall(r"`(?:\w+\.)*(\w+_\w*)(?:\(\))?`", prose)
+    assert [name for name in named if name not in known] == []
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
