@@ -21,7 +21,7 @@ BATCHES = (1, 8) if DEVICE == "cpu" else (1, 64)
 NEW = 48
 
 
-def main(nanogpt=None, turns=5):
+def main(nanogpt=None, turns=9):
     del nanogpt  # it has no cache
     limits = Limits()
     print(limits)
