@@ -34,6 +34,20 @@ def find_model(name_or_path) -> Path:
     )
 
 
+def visible_files(folder):
+    """All files below a folder, sorted, without the copies that programs hide there.
+
+    JupyterLab keeps earlier versions in .ipynb_checkpoints, git in .git, macOS writes
+    ._a.txt beside a.txt and a folder __MACOSX into archives.
+    """
+    folder = Path(folder)
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        if path.is_file() and not hidden:
+            yield path
+
+
 @contextmanager
 def atomic_write(path):
     """Yields a temporary path beside `path`; on success it becomes `path`, at once.
