@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.programs import DEVICE, installed
 from benchmarks.timing import Limits, report, take_turns
-from gpt2lib import GPT2_124M, GPTModel, linear, load_model, load_tokenizer, save_model
+from gpt2lib import GPT2_124M, GPTModel, fast, load_model, load_tokenizer, save_model
 from gpt2lib.course import judge
 from gpt2lib.generate import generate, next_token_logits
 
@@ -95,9 +95,9 @@ def costs(stories=100):
         "| | bits per byte | change | same likeliest id | same 100 greedy ids |\n"
         "|---|---|---|---|---|"
     )
-    with_onednn, linear.HAS_ONEDNN = linear.HAS_ONEDNN, False
+    with_onednn, fast.HAS_ONEDNN = fast.HAS_ONEDNN, False
     plain = measure("float32")
-    linear.HAS_ONEDNN = with_onednn
+    fast.HAS_ONEDNN = with_onednn
     print(f"| torch's own float32 | {plain[0]:.4f} | | | |")
     precisions = [p for p in BYTES if DEVICE == "cpu" or p != "int8"]
     for precision in precisions:

@@ -7,9 +7,9 @@
 | config         | the shape of a model, checked; the four published sizes             |
 | tokenizer      | text <-> ids: words, byte-level BPE that trains, GPT-2's            |
 | data           | ids -> windows of inputs and targets                                |
-| linear         | x Wᵀ + b: the product GPT-2 is made of, in four precisions          |
 | attention      | the ladder from plain averaging to GPT-2's multi-head attention     |
 | model          | ids -> logits: LayerNorm, FeedForward, TransformerBlock, GPTModel   |
+| fast           | all about processors: the same model, computed in faster ways       |
 | sampling       | logits -> next id                                                   |
 | generate       | ids -> more ids, with a KV cache                                    |
 | training       | loss -> gradients -> a better model: the loop, its checkpoints      |

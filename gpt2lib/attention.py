@@ -16,8 +16,7 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-from gpt2lib.linear import Linear
+from torch.nn.attention.bias import causal_lower_right
 
 
 def attention_weights(queries, keys, *, causal):
@@ -33,21 +32,6 @@ def attention_weights(queries, keys, *, causal):
         T_q, T_k = scores.shape[-2:]
         scores += scores.new_full((T_q, T_k), -torch.inf).triu(T_k - T_q + 1)
     return scores.softmax(dim=-1)
-
-
-def plain_attention(queries, keys, values, dropout):
-    """Values weighted by `attention_weights`, causal, 128 queries at once.
-
-    Shapes: queries (..., T_q, D), keys and values (..., T_k, D) -> (..., T_q, D)
-    """
-    # In order once, or each product would first copy the part it takes.
-    queries, keys, values = (t.contiguous() for t in (queries, keys, values))
-    end, parts = keys.shape[-2] - queries.shape[-2], []
-    for part in queries.split(128, dim=-2):
-        end += part.shape[-2]  # what comes later is not read
-        weights = attention_weights(part, keys[..., :end, :], causal=True)
-        parts.append(F.dropout(weights, dropout) @ values[..., :end, :])
-    return torch.cat(parts, dim=-2)
 
 
 class SimplifiedSelfAttention(nn.Module):
@@ -139,12 +123,12 @@ class MultiHeadAttention(nn.Module):
         self.num_heads = num_heads
         self.dropout = dropout
         self.add_projections(d_in, d_out, qkv_bias)
-        self.out_proj = Linear(d_out, d_out)
+        self.out_proj = nn.Linear(d_out, d_out)
 
     def add_projections(self, d_in, d_out, qkv_bias):
-        self.W_query = Linear(d_in, d_out, bias=qkv_bias)
-        self.W_key = Linear(d_in, d_out, bias=qkv_bias)
-        self.W_value = Linear(d_in, d_out, bias=qkv_bias)
+        self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
 
     def project(self, x):
         return self.W_query(x), self.W_key(x), self.W_value(x)
@@ -167,20 +151,24 @@ class MultiHeadAttention(nn.Module):
         queries, keys, values = self.queries_keys_values(x)
         if cache is not None:
             keys, values = cache.append(keys, values)
-        T_q, T_k = queries.shape[2], keys.shape[2]
-        check_positions(T_k, self.context_length)
-        dropout = self.dropout if self.training else 0.0
-        # The fused call's pattern begins at key 0; in bfloat16 it is slow on a CPU.
-        is_slow = queries.dtype == torch.bfloat16 and queries.device.type == "cpu"
-        if T_q > 1 and (T_q < T_k or is_slow):
-            context = plain_attention(queries, keys, values, dropout)
-        else:
-            dtype = torch.float32 if is_slow else queries.dtype
-            qkv = (t.to(dtype) for t in (queries, keys, values))
-            context = F.scaled_dot_product_attention(
-                *qkv, dropout_p=dropout, is_causal=T_q > 1
-            ).type_as(queries)  # (B, H, T, D)
+        check_positions(keys.shape[2], self.context_length)
+        context = self.attend(queries, keys, values)
         return self.out_proj(context.transpose(1, 2).flatten(2))
+
+    def attend(self, queries, keys, values):
+        """Values weighted by `attention_weights`, in torch's fused call.
+
+        Shapes: (B, H, T_q, D), two of (B, H, T_k, D) -> (B, H, T_q, D)
+        """
+        T_q, T_k = queries.shape[2], keys.shape[2]
+        return F.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=causal_lower_right(T_q, T_k) if 1 < T_q < T_k else None,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=T_q == T_k,
+        )
 
 
 class OpenAICompatibleMultiHeadAttention(MultiHeadAttention):
@@ -191,7 +179,7 @@ class OpenAICompatibleMultiHeadAttention(MultiHeadAttention):
     """
 
     def add_projections(self, d_in, d_out, qkv_bias):
-        self.W_qkv = Linear(d_in, 3 * d_out, bias=qkv_bias)
+        self.W_qkv = nn.Linear(d_in, 3 * d_out, bias=qkv_bias)
 
     def project(self, x):
         return self.W_qkv(x).chunk(3, dim=-1)

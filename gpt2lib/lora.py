@@ -11,7 +11,7 @@ from torch import nn
 
 from gpt2lib import files
 from gpt2lib.checkpoint import write_tensors
-from gpt2lib.linear import check_not_prepared
+from gpt2lib.fast import check_not_prepared
 
 RANK, ALPHA = 8, 16
 PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")

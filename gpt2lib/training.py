@@ -23,8 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gpt2lib import files
 from gpt2lib.data import IGNORED
+from gpt2lib.fast import check_not_prepared, speed_up
 from gpt2lib.generate import evaluating
-from gpt2lib.linear import check_not_prepared
 
 MAY_CHANGE = ("micro_batch_size", "compile")  # when a checkpoint goes on
 
@@ -272,7 +272,7 @@ class Trainer:
 
     def __init__(self, model, settings, processes=None, **facts):
         check_not_prepared(model, "trained")
-        self.model = model
+        self.model = speed_up(model)
         self.settings = settings
         self.processes = processes or Processes()
         self.facts = dataclasses.asdict(settings) | facts

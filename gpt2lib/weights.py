@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from gpt2lib import files
 from gpt2lib.checkpoint import CLASS_HEAD, Checkpoint, some, write_tensors
 from gpt2lib.config import GPTConfig
-from gpt2lib.linear import PREPARED, check_not_prepared, prepare_to_infer
+from gpt2lib.fast import PREPARED, check_not_prepared, prepare_to_infer, speed_up
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
 
 PRECISIONS = {
@@ -157,8 +157,8 @@ def load_model(
         model = (OpenAICompatibleGPTModel if fused_qkv else GPTModel)(plan.config)
     model.load_state_dict(weights, assign=True)
     model.tie_head()
-    model = prepare_to_infer(model, precision) if to_prepare else model
-    return model.eval()
+    prepared = prepare_to_infer(model, precision) if to_prepare else model
+    return speed_up(prepared).eval()
 
 
 def _check_precision(precision, device):

@@ -10,6 +10,7 @@ import torch
 from small import SMALL, lively
 
 from gpt2lib import GPTModel
+from gpt2lib.fast import speed_up
 from gpt2lib.tokenizer import BPETokenizer
 
 # What tiktoken calls the two files in its cache.
@@ -52,4 +53,4 @@ def tokenizer(story):
 
 @pytest.fixture
 def model():
-    return lively(GPTModel(SMALL)).eval()
+    return speed_up(lively(GPTModel(SMALL))).eval()

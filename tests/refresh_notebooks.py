@@ -34,7 +34,7 @@ def refresh(path):
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     NotebookClient(
-        notebook, timeout=300, coalesce_streams=True, resources=resources
+        notebook, timeout=1200, coalesce_streams=True, resources=resources
     ).execute()
     clean(notebook)
     nbformat.write(notebook, path)

@@ -16,7 +16,6 @@ from gpt2lib.attention import (
     SelfAttention,
     SimplifiedSelfAttention,
     attention_weights,
-    plain_attention,
 )
 
 B, T, C, H = 2, 7, 12, 3
@@ -123,27 +122,6 @@ def test_spelled_out_weights_give_what_the_fused_call_gives(x, kind):
     assert torch.allclose(layer.out_proj(context), layer(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("new", [1, 3, 200])
-def test_plain_attention_equals_torch(new):
-    """One block or several, with and without positions before the queries."""
-    queries, keys, values = torch.randn(3, B, H, 200, 4)
-    expected = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-    given = plain_attention(queries[:, :, -new:], keys, values, dropout=0.0)
-    assert torch.allclose(given, expected[:, :, -new:], atol=1e-5)
-
-
-def test_bfloat16_gradients_equal_those_of_float32():
-    layer = lively(OpenAICompatibleMultiHeadAttention(C, C, 200, 0.0, H))
-    gradients = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        x = torch.linspace(-1, 1, 200 * C).view(1, 200, C).requires_grad_()
-        with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
-            layer(x).square().sum().backward()
-        gradients[dtype] = x.grad
-    error = gradients[torch.bfloat16] - gradients[torch.float32]
-    assert error.norm() < 0.02 * gradients[torch.float32].norm()
-
-
 def causal_layers():
     yield CausalAttention(C, C, 16, 0.0)
     yield MultiHeadAttentionWrapper(C, C // H, 16, 0.0, num_heads=H)
@@ -197,7 +175,6 @@ def test_a_full_cache_says_so(x):
 @pytest.mark.parametrize("kind", MULTI_HEAD)
 @pytest.mark.parametrize("p", [0.0, 0.5])
 def test_dropout_acts_in_training_only(x, kind, p, dtype):
-    """Through torch's fused call and through `plain_attention`."""
     layer, x = multi_head(kind, dropout=p).to(dtype), x.to(dtype)
     assert layer(x).equal(layer(x))
     layer.train()

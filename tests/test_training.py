@@ -17,7 +17,6 @@ from gpt2lib import (
     GPT2_774M,
     GPT2_1558M,
     GPTModel,
-    linear,
     save_model,
 )
 from gpt2lib.data import ShuffledWindows
@@ -314,8 +313,7 @@ def test_metrics_survive_a_line_that_was_cut_off(tmp_path):
 # ------------------------------------------------------------------------ what it takes
 
 
-def test_flops_are_those_torch_counts(monkeypatch):
-    monkeypatch.setattr(linear, "HAS_ONEDNN", False)  # which torch cannot count
+def test_flops_are_those_torch_counts():
     cfg = replace(CFG, drop_rate=0.0, context_length=24)
     model, ids = GPTModel(cfg), torch.zeros(1, 24, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:

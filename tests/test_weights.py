@@ -366,7 +366,8 @@ def test_a_width_that_gives_no_number_of_heads_is_refused(tmp_path):
 
 @pytest.mark.parametrize("fused_qkv", [True, False])
 @pytest.mark.parametrize(
-    ("precision", "off_by"), [("bfloat16", 0.05), ("float16", 0.002), ("int8", 0.05)]
+    ("precision", "off_by"),
+    [("bfloat16", 0.05), ("float16", 0.002), ("int8", 0.1)],  # 7 bits without VNNI
 )
 def test_fewer_bytes_cost_little(folder, expected, precision, off_by, fused_qkv):
     logits = load_model(folder, precision=precision, fused_qkv=fused_qkv)(IDS).float()
@@ -481,7 +482,7 @@ def test_a_tokenizer_that_cannot_be_saved_is_refused_before_anything(tmp_path):
 
 
 def test_a_compiled_model_is_saved_as_the_model(tmp_path):
-    model = lively(GPTModel(SMALL)).eval()
+    model = speed_up(lively(GPTModel(SMALL))).eval()
     save_model(torch.compile(model), tmp_path)
     assert load_model(tmp_path)(IDS).equal(model(IDS))
 
@@ -494,7 +495,7 @@ def test_a_head_that_came_apart_is_not_dropped_silently(tmp_path):
 
 
 def test_a_full_disk_is_an_os_error_and_leaves_the_old_model(tmp_path, monkeypatch):
-    model = lively(GPTModel(SMALL)).eval()
+    model = speed_up(lively(GPTModel(SMALL))).eval()
     save_model(model, tmp_path)
 
     def full(*_, **__):
@@ -507,7 +508,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_the_old_model(tmp_path, monkeypat
 
 
 def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
-    model = lively(GPTModel(SMALL)).eval()
+    model = speed_up(lively(GPTModel(SMALL))).eval()
     save_model(model, tmp_path)
     monkeypatch.setattr("gpt2lib.weights.write_tensors", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):

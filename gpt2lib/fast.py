@@ -1,0 +1,286 @@
+"""All that is about processors: the same model, computed in faster ways.
+
+`speed_up` gives the layers of a model faster forwards; weights, names and results stay.
+`prepare_to_infer` puts layers with fewer bits a weight in their place. What a processor
+can do is asked once, below, and every choice follows from the answers.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook
+
+from gpt2lib.attention import (
+    MultiHeadAttention,
+    OpenAICompatibleMultiHeadAttention,
+    attention_weights,
+)
+from gpt2lib.model import GELU, FeedForward
+
+# oneDNN's product is not public for float32; without it, torch's own choice remains.
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
+    torch.ops.mkldnn, "_linear_pointwise"
+)
+HAS_BFLOAT16 = HAS_ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+HAS_FBGEMM = "fbgemm" in torch.backends.quantized.supported_engines  # x86 processors
+HAS_VNNI = torch.cpu.get_capabilities().get("avx512_vnni", False)
+
+SMALL = 2**19  # multiplications; below this, calling oneDNN costs more than it saves
+FEW = 4  # rows; up to this many, reading the matrix dominates
+
+
+def speed_up(model):
+    """Gives every plain layer of a model its faster forward, in place.
+
+    Parameters, hooks and names stay as they are. Layers of any other class, such as a
+    learner's own, are left alone.
+    """
+    for module in model.modules():
+        module.__class__ = FASTER.get(type(module), type(module))
+    return model
+
+
+# ------------------------------------------------------------------- the linear product
+
+
+class FastLinear(nn.Linear):
+    """torch.nn.Linear through oneDNN or MKL, whichever is faster for the shape.
+
+    Shapes: (..., in) -> (..., out)
+    """
+
+    def forward(self, x):
+        if _is_worth_it(x, self.weight, [torch.float32]):
+            return FastProduct.apply(x, self.weight, self.bias)
+        return super().forward(x)
+
+
+def _is_worth_it(x, weight, dtypes):
+    return (
+        HAS_ONEDNN
+        and x.dtype == weight.dtype
+        and x.dtype in dtypes
+        and x.device.type == "cpu"
+        and x.numel() * len(weight) >= SMALL
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _count_rows(x):
+    return x.numel() // x.shape[-1]
+
+
+class FastProduct(torch.autograd.Function):
+    """x Wᵀ + b in float32, its gradients, and what torch.func asks for."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, weight, bias):
+        parts = next((n for n in range(2, 64) if len(weight) % n == 0), None)
+        if _count_rows(x) > FEW or parts is None:
+            return _onednn(x, weight, bias)
+        # For so few rows, the fastest reader of W is MKL's batched product: 33 GB/s on
+        # an AMD EPYC, where oneDNN reads 25 and MKL's product of one matrix 13.
+        columns = x.reshape(_count_rows(x), -1).T.expand(parts, -1, -1)
+        product = torch.bmm(weight.unflatten(0, (parts, -1)), columns)
+        product = product.flatten(0, 1).T.contiguous().view(*x.shape[:-1], -1)
+        return product if bias is None else product + bias
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, weight, _ = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad
+        rows = gradient.flatten(0, -2)
+        return (
+            FastProduct.apply(gradient, weight.T, None) if for_x else None,
+            rows.T @ x.flatten(0, -2) if for_weight else None,
+            rows.sum(dim=0) if for_bias else None,
+        )
+
+    @staticmethod
+    def jvp(ctx, x_tangent, weight_tangent, bias_tangent):
+        x, weight = ctx.saved_tensors
+        moved = F.linear(x_tangent, weight) + F.linear(x, weight_tangent)
+        return moved if bias_tangent is None else moved + bias_tangent
+
+
+def _onednn(x, weight, bias=None, activation="none", form=""):
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], form)
+
+
+# -------------------------------------------------------------------------- the layers
+
+
+class FastFeedForward(FeedForward):
+    """FeedForward with the first product and GELU in one call.
+
+    Fused, unless autograd, a hook or a replaced layer needs the value in between.
+    """
+
+    def forward(self, x):
+        if not self.can_fuse(x):
+            return self.layers(x)
+        wide, _, narrow = self.layers
+        return narrow(_onednn(x, wide.weight, wide.bias, "gelu", "tanh"))
+
+    def can_fuse(self, x):
+        layers = self.layers
+        dtypes = [torch.float32, torch.bfloat16] if HAS_BFLOAT16 else [torch.float32]
+        return (
+            _count_rows(x) > FEW
+            and not torch.is_grad_enabled()
+            and [type(layer) for layer in layers] == [FastLinear, GELU, FastLinear]
+            and _is_worth_it(x, layers[0].weight, dtypes)
+            and not _has_any_global_hook()
+            and not any(
+                m._forward_hooks or m._forward_pre_hooks for m in layers.modules()
+            )
+        )
+
+
+class _FastAttention:
+    """The faster of two ways to attend in bfloat16 on a CPU.
+
+    torch's fused call is slow there, backwards above all. A processor that multiplies
+    in bfloat16 is faster with plain products; one that does not, with the fused call
+    in float32. So is a single query on either.
+    """
+
+    def attend(self, queries, keys, values):
+        if queries.dtype != torch.bfloat16 or queries.device.type != "cpu":
+            return super().attend(queries, keys, values)
+        if HAS_BFLOAT16 and queries.shape[2] > 1:
+            dropout = self.dropout if self.training else 0.0
+            return attend_in_blocks(queries, keys, values, dropout)
+        with torch.autocast("cpu", enabled=False):
+            wide = (t.float() for t in (queries, keys, values))
+            return super().attend(*wide).type_as(queries)
+
+
+def attend_in_blocks(queries, keys, values, dropout=0.0):
+    """Causal attention as it is spelled out, for 128 queries at a time.
+
+    Shapes: (..., T_q, D), two of (..., T_k, D) -> (..., T_q, D)
+    """
+    # Make contiguous once; otherwise every product copies its slice.
+    queries, keys, values = (t.contiguous() for t in (queries, keys, values))
+    end, blocks = keys.shape[-2] - queries.shape[-2], []
+    for block in queries.split(128, dim=-2):
+        end += block.shape[-2]  # later keys are masked, so they are left out
+        weights = attention_weights(block, keys[..., :end, :], causal=True)
+        blocks.append(F.dropout(weights, dropout) @ values[..., :end, :])
+    return torch.cat(blocks, dim=-2)
+
+
+class FastMultiHeadAttention(_FastAttention, MultiHeadAttention):
+    """MultiHeadAttention with a faster `attend`."""
+
+
+class FastOpenAICompatibleMultiHeadAttention(
+    _FastAttention, OpenAICompatibleMultiHeadAttention
+):
+    """OpenAICompatibleMultiHeadAttention with a faster `attend`."""
+
+
+FASTER = {
+    nn.Linear: FastLinear,
+    FeedForward: FastFeedForward,
+    MultiHeadAttention: FastMultiHeadAttention,
+    OpenAICompatibleMultiHeadAttention: FastOpenAICompatibleMultiHeadAttention,
+}
+
+
+# ---------------------------------------------------------- fewer bits, to infer only
+
+
+class Float16Linear(nn.Module):
+    """Weights in float16, which is half the bytes to read; sums in float32.
+
+    Shapes: (..., in) -> (..., out)
+    """
+
+    def __init__(self, linear):
+        super().__init__()
+        self.packed = torch.ops.quantized.linear_prepack_fp16(
+            linear.weight.detach(), linear.bias
+        )
+
+    def forward(self, x):
+        return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
+
+
+class Int8Linear(nn.Module):
+    """Weights and inputs as whole numbers of at most 8 bits, each row with its scale.
+
+    Weights are rounded once, inputs as they come: a quarter of the bytes to read, and
+    products of whole numbers.
+
+    Shapes: (..., in) -> (..., out)
+    """
+
+    def __init__(self, linear):
+        super().__init__()
+        # Without VNNI, products are added in pairs of 16 bits, which overflow unless
+        # weights have 7 bits. (7 for the inputs instead lose more: see benchmarks.)
+        largest = 127 if HAS_VNNI else 63
+        weight = linear.weight.detach()
+        scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / largest
+        rounded = torch._make_per_channel_quantized_tensor(
+            (weight / scale).round().to(torch.int8),
+            scale.squeeze(1).double(),
+            torch.zeros(len(weight), dtype=torch.int64),
+            axis=0,
+        )
+        self.packed = torch.ops.quantized.linear_prepack(rounded, None)
+        self.bias = linear.bias
+
+    def forward(self, x):
+        if _count_rows(x) == 1:
+            product = self.product(x)
+        else:  # the product has one scale for all inputs, so rows get one size first
+            size = x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)
+            product = self.product(x / size).mul_(size)
+        return product if self.bias is None else product.add_(self.bias)
+
+    def product(self, x):
+        return torch.ops.quantized.linear_dynamic(x, self.packed)
+
+
+PREPARED = {"float16": Float16Linear, "int8": Int8Linear}
+
+
+def prepare_to_infer(model, precision):
+    """Puts layers that only infer in the place of all linear ones.
+
+    Embeddings and norms stay in float32: little of them is read for a token.
+    """
+    if precision == "float16" and not HAS_FBGEMM:
+        return model.half()
+
+    def prepare(name):
+        model.set_submodule(name, PREPARED[precision](model.get_submodule(name)))
+
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    # torch packs a matrix on one core; the head, which takes longest, goes first.
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(prepare, reversed(linear)))
+    return model
+
+
+def check_not_prepared(model, purpose):
+    """Raises ValueError for a model whose layers only infer."""
+    if any(isinstance(module, tuple(PREPARED.values())) for module in model.modules()):
+        raise ValueError(
+            f"this model's weights were prepared to infer, it cannot be {purpose}: "
+            "load it with precision='float32'"
+        )
