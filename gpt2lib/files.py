@@ -1,8 +1,10 @@
 """Where weights and data live, and how files get there whole or not at all."""
 
 import fnmatch
+import hashlib
 import json
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +15,18 @@ DATA = ROOT / "data"
 
 
 def find_model(name_or_path) -> Path:
-    """The folder or file of a model: a path, or a name in bin/ with or without .pth.
+    """The folder or file of a model: a name in bin/, with or without .pth, or a path.
+
+    A name in bin/ comes first; ./NAME is always the one in the current folder.
 
     Raises:
         FileNotFoundError: there is none; the message lists what there is.
     """
-    given = Path(name_or_path)
-    for path in (given, BIN / given, BIN / f"{name_or_path}.pth"):
-        if path.exists() and path.resolve() != BIN:
+    given = str(name_or_path)
+    is_name = given == Path(given).name
+    in_bin = (BIN / given, BIN / f"{given}.pth") if is_name else ()
+    for path in (*in_bin, Path(given)):
+        if given and path.exists() and path.resolve() != BIN:
             return path
     present = sorted(
         path.name
@@ -28,7 +34,7 @@ def find_model(name_or_path) -> Path:
         if path.is_dir() or path.suffix in (".pth", ".pt", ".safetensors", ".bin")
     )
     raise FileNotFoundError(
-        f"no model at {name_or_path}, neither as a path nor in {BIN}. There: "
+        f"no model at {given!r}, neither as a path nor in {BIN}. There: "
         f"{', '.join(present) or 'nothing yet'}. 'python -m gpt2lib download NAME' "
         f"fetches {', '.join(n for n, s in SOURCES.items() if s.kind == 'model')}"
     )
@@ -46,6 +52,23 @@ def visible_files(folder):
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
         if path.is_file() and not hidden:
             yield path
+
+
+def inside(folder, name):
+    """folder / name, where the name comes from a stranger, such as a hub or a file.
+
+    Raises:
+        ValueError: not a plain relative path: absolute, hidden, or out of the folder.
+    """
+    parts = name.split("/") if isinstance(name, str) else [""]
+    if not all(re.fullmatch(r"[^.\\:\s][^\\:]*", part) for part in parts) or (
+        not name.isprintable()
+    ):
+        raise ValueError(
+            f"{name!r} was given as the name of a file, but is no plain relative path: "
+            f"nothing outside {folder} is touched"
+        )
+    return Path(folder).joinpath(*parts)
 
 
 @contextmanager
@@ -135,8 +158,8 @@ def download(name, to=None):
     """Fetches weights into bin/ or a data set into data/ and returns its folder.
 
     An interrupted download goes on where it stopped; a file gets its name only when it
-    is whole; nothing goes over the network when everything is there. HF_ENDPOINT and
-    HF_HUB_OFFLINE are honoured.
+    is whole, by the hash the hub announced; nothing goes over the network when
+    everything is there. HF_ENDPOINT and HF_HUB_OFFLINE are honoured.
 
     Args:
         name: one of `SOURCES`.
@@ -145,7 +168,8 @@ def download(name, to=None):
     Raises:
         ValueError: a name that is not known.
         FileNotFoundError: the hub has no such repository or file, or being offline.
-        ConnectionError: the hub cannot be reached or stopped answering.
+        ConnectionError: the hub cannot be reached, stopped answering, or sent other
+            bytes or names than it may.
     """
     if name not in SOURCES:
         raise ValueError(
@@ -161,27 +185,45 @@ def download(name, to=None):
             f"{name} is not complete in {folder} and HF_HUB_OFFLINE is set: unset it "
             "to download"
         )
-    files = _fetch(name, source, folder)
-    sizes = {file: (folder / file).stat().st_size for file in files}
-    write_text(record, json.dumps(sizes, indent=1) + "\n")
+    hashes = _fetch(name, source, folder)
+    write_text(record, json.dumps(hashes, indent=1) + "\n")
     return folder
 
 
 def _is_complete(source, folder, record):
-    """Whether all files are there, with their sizes if a download recorded them."""
+    """Whether all files are there, with their hashes if a download recorded them."""
     try:
-        sizes = dict(json.loads(record.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        sizes = dict.fromkeys(source.files)
+        hashes = dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        hashes = dict.fromkeys(source.files)
     try:
-        found = {file: (folder / file).stat().st_size for file in sizes}
-    except OSError:
+        return bool(hashes) and all(
+            _has_hash(inside(folder, file), hash) for file, hash in hashes.items()
+        )
+    except (OSError, ValueError):
         return False
-    return bool(found) and all(n and sizes[f] in (n, None) for f, n in found.items())
+
+
+HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def _has_hash(path, hash):
+    """Whether a file has the hash the hub gives for it; if none is known, any content.
+
+    Large files have their sha256, small ones git's sha1, which covers the size too.
+    """
+    size = path.stat().st_size
+    if not HASH.fullmatch(str(hash)):
+        return size > 0
+    digest = hashlib.sha256()
+    if len(hash) == 40:
+        digest = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: digest).hexdigest() == hash
 
 
 def _fetch(name, source, folder):
-    """Downloads the files of a source and returns their names."""
+    """Downloads the files of a source and returns their hashes by name."""
     from huggingface_hub import errors  # here because it takes a while
 
     # Read here because the client reads it only once, when it is first imported.
@@ -203,19 +245,41 @@ def _fetch(name, source, folder):
 
 
 def _fetch_files(source, folder, endpoint):
-    from huggingface_hub import HfApi, get_session, hf_hub_url
+    from huggingface_hub import hf_hub_url
 
     files = source.files
     if "*" in files[0]:
-        # Fails at once where the listing would try for half a minute.
-        get_session().head(endpoint, timeout=10)
+        files = _list_files(source, endpoint)
+    paths = {file: inside(folder, file) for file in files}
+    hashes, commit = {}, None  # all files are those of one commit
+    for file, path in paths.items():
+        url = hf_hub_url(
+            source.repo,
+            file,
+            repo_type=source.kind,
+            revision=commit,
+            endpoint=endpoint,
+        )
+        hashes[file], commit = _fetch_file(url, path)
+    return hashes
+
+
+def _list_files(source, endpoint):
+    """The names of the files in a repository that a source's pattern asks for."""
+    from huggingface_hub import HfApi, get_session
+
+    # Fails at once where the listing would try for half a minute.
+    get_session().head(endpoint, timeout=10)
+    try:
         listed = HfApi(endpoint).list_repo_files(source.repo, repo_type=source.kind)
-        files = fnmatch.filter(listed, files[0])
-        if not files:
-            raise FileNotFoundError(f"{source.repo} has no {source.files[0]}")
-    for file in files:
-        url = hf_hub_url(source.repo, file, repo_type=source.kind, endpoint=endpoint)
-        _fetch_file(url, folder / file)
+        files = fnmatch.filter(listed, source.files[0])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ConnectionError(
+            f"what answers at {endpoint} is not a Hugging Face hub: its listing of "
+            f"{source.repo} cannot be read ({type(error).__name__})"
+        ) from error
+    if not files:
+        raise FileNotFoundError(f"{source.repo} has no {source.files[0]}")
     return files
 
 
@@ -224,27 +288,46 @@ def _fetch_file(url, path):
 
     Not with hf_hub_download: it starts over after a failure, takes minutes to report a
     dead line, and believes a file that was truncated just after its download.
+
+    Returns: its hash, and the commit it belongs to
     """
     from huggingface_hub import get_hf_file_metadata
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import WeakFileLock, build_hf_headers
+    from huggingface_hub.utils import WeakFileLock
 
     found = get_hf_file_metadata(url)
-    if found.etag is None or found.commit_hash is None:
+    if not HASH.fullmatch(found.etag or "") or found.commit_hash is None:
         raise ConnectionError(f"what answers at {url} is not a Hugging Face hub")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{found.etag}.part")
-    headers = build_hf_headers(headers={"Accept-Encoding": "identity"})
     with WeakFileLock(path.with_name(f".{path.name}.lock")):  # one process at a time
-        if path.is_file() and path.stat().st_size == found.size:
-            return
-        with open(part, "ab") as file:
-            if file.tell() != found.size:
-                http_get(url, file, resume_size=file.tell(), headers=headers)
-            file.flush()
-            os.fsync(file.fileno())
-            is_whole = found.size in (None, file.tell())
-        if not is_whole:
-            part.unlink()
-            raise ConnectionError(f"{url} sent another size than it announced")
-        os.replace(part, path)
+        if not (path.is_file() and _has_hash(path, found.etag)):
+            _complete(part, url, found)
+            os.replace(part, path)
+    return found.etag, found.commit_hash
+
+
+def _complete(part, url, found):
+    """Fetches what is missing of a part. If that does not fit, starts over, once."""
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    headers = build_hf_headers(headers={"Accept-Encoding": "identity"})
+    with open(part, "ab") as file:
+        had = file.tell()
+        try:
+            if found.size is None or had < found.size:
+                http_get(url, file, resume_size=had, headers=headers)
+        except HfHubHTTPError as error:
+            if not had or error.response.status_code != 416:  # it cannot go on there
+                raise
+        file.flush()
+        os.fsync(file.fileno())
+    if _has_hash(part, found.etag):
+        return
+    part.unlink()
+    if had:
+        return _complete(part, url, found)
+    raise ConnectionError(
+        f"{url} sent other bytes than it announced: run the same again"
+    )

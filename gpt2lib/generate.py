@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gpt2lib.sampling import check_sampling, sample
+from gpt2lib.sampling import check_logits, check_sampling, sample
 
 
 def generate(
@@ -22,6 +22,7 @@ def generate(
     top_p=None,
     eos_id=None,
     generator=None,
+    vocab_size=None,
 ):
     """Continues every row of ids by up to `max_new_tokens` ids.
 
@@ -36,13 +37,15 @@ def generate(
         top_p: choose among the likeliest ids that together reach this probability.
         generator: source of randomness; a fresh one if None, never torch's global one.
             With `torch.Generator().manual_seed(1)` a run can be repeated.
+        vocab_size: the tokenizer's, where the model's is padded: ids that no token has
+            are never chosen.
 
     Shapes: idx (B, T) int64 -> (B, T + new) on the model's device
 
     Raises:
-        ValueError: a setting or an id out of range; the message says what is allowed.
+        ValueError: a setting or an id out of range, or logits that are not finite.
     """
-    settings = (context_size, temperature, top_k, top_p, eos_id, generator)
+    settings = (context_size, temperature, top_k, top_p, eos_id, generator, vocab_size)
     new_ids = list(stream(model, idx, max_new_tokens, *settings))
     return torch.cat([idx.to(model.device)] + [ids[:, None] for ids in new_ids], dim=1)
 
@@ -57,6 +60,7 @@ def stream(
     top_p=None,
     eos_id=None,
     generator=None,
+    vocab_size=None,
 ):
     """`generate`, one step at a time: yields the next id of every row as it is drawn.
 
@@ -71,19 +75,19 @@ def stream(
         raise ValueError(f"context_size must be at least 1, got {context_size}")
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
-    vocab_size = model.cfg.vocab_size
+    vocab_size = min(vocab_size or model.cfg.vocab_size, model.cfg.vocab_size)
     if eos_id is not None and not 0 <= eos_id < vocab_size:
         raise ValueError(f"eos_id must be in [0, {vocab_size - 1}], got {eos_id}")
     check_sampling(vocab_size, temperature, top_k, top_p)
-    idx = idx.to(model.device)
     model.check_ids(idx[..., -context_size:])
     model.check_range(idx)
+    idx = idx.to(model.device)
     if generator is None and temperature > 0:
         generator = torch.Generator()
         generator.seed()
 
     def choose(logits):
-        return sample(logits, temperature, top_k, top_p, generator)
+        return sample(logits[:, :vocab_size], temperature, top_k, top_p, generator)
 
     return _steps(model, idx, max_new_tokens, context_size, choose, eos_id)
 
@@ -94,9 +98,12 @@ def _steps(model, idx, max_new_tokens, context_size, choose, eos_id):
     unread = window
     finished = torch.zeros(len(idx), dtype=torch.bool, device=idx.device)
     modules = [*model.modules()]
-    for _ in range(max_new_tokens):
+    for step in range(max_new_tokens):
         with torch.inference_mode(), evaluating(modules):
-            next_ids = choose(next_token_logits(model, unread, caches))
+            logits = next_token_logits(model, unread, caches)
+            if step == 0 or logits.device.type == "cpu":  # a GPU would have to wait
+                check_logits(logits)
+            next_ids = choose(logits)
         next_ids = next_ids.clone()  # usable in training too
         if eos_id is not None:
             next_ids = next_ids.masked_fill(finished, eos_id)
@@ -112,7 +119,9 @@ def _steps(model, idx, max_new_tokens, context_size, choose, eos_id):
             unread = next_ids[:, None]
 
 
-def generate_ragged(model, prompts, max_new_tokens=None, eos_id=None, batch_size=64):
+def generate_ragged(
+    model, prompts, max_new_tokens=None, eos_id=None, batch_size=64, vocab_size=None
+):
     """The likeliest continuation of prompts of different lengths, many at a time.
 
     Rows begin together, so nothing is padded in front: while a long prompt is still
@@ -121,6 +130,7 @@ def generate_ragged(model, prompts, max_new_tokens=None, eos_id=None, batch_size
     Args:
         prompts: lists of ids.
         max_new_tokens: for each row; what the context has room for if None.
+        vocab_size: as in `generate`.
 
     Returns: the new ids of each prompt; the last one is eos_id if the row met it.
 
@@ -142,11 +152,11 @@ def generate_ragged(model, prompts, max_new_tokens=None, eos_id=None, batch_size
         rows = [prompts[i] for i in chosen]
         new = limit if max_new_tokens is None else max_new_tokens
         ends = [min(len(ids) + new, limit) for ids in rows]
-        answers |= zip(chosen, _continue_all(model, rows, ends, eos_id))
+        answers |= zip(chosen, _continue_all(model, rows, ends, eos_id, vocab_size))
     return [answers[i] for i in range(len(prompts))]
 
 
-def _continue_all(model, prompts, ends, eos_id):
+def _continue_all(model, prompts, ends, eos_id, vocab_size):
     """New ids for each of a batch of prompts, the shortest first."""
     caches, new = model.new_caches(max(ends)), [[] for _ in prompts]
     unread = torch.tensor([ids[: len(prompts[0])] for ids in prompts])
@@ -154,6 +164,8 @@ def _continue_all(model, prompts, ends, eos_id):
     while going:
         with torch.inference_mode(), evaluating(modules):
             logits = next_token_logits(model, unread.to(model.device), caches)
+        logits = logits[:, :vocab_size]
+        check_logits(logits)
         column, place, going = logits.argmax(dim=-1).tolist(), caches[0].length, False
         for i, prompt in enumerate(prompts):
             if place < len(prompt):

@@ -33,18 +33,10 @@ def draw(probabilities, generator=None):
     ids on every device, which `torch.multinomial` does not.
 
     Shapes: (B, V) -> (B,) int64
-
-    Raises:
-        ValueError: probabilities that are not numbers.
     """
     device = generator.device if generator is not None else probabilities.device
     point = 1 - torch.rand(len(probabilities), 1, generator=generator, device=device)
     ends = probabilities.cumsum(dim=-1)
-    if not ends[:, -1].isfinite().all():
-        raise ValueError(
-            "the logits have NaN or infinity in them, so nothing can be drawn: the "
-            "model's weights are damaged, or its training had failed"
-        )
     point = point.to(ends.device) * ends[:, -1:]  # in (0, total]: never on a gap
     return torch.searchsorted(ends, point).squeeze(-1)
 
@@ -77,6 +69,18 @@ def keep_top_p(logits, p):
     surplus = (reached_before >= p) & (reached_before > 0)  # the first always stays
     values = values.masked_fill(surplus, -torch.inf)
     return torch.full_like(logits, -torch.inf).scatter(-1, ids, values)
+
+
+def check_logits(logits):
+    """Raises ValueError for logits that nothing can be chosen by.
+
+    Shapes: (B, V)
+    """
+    if not logits.amax(dim=-1).isfinite().all():
+        raise ValueError(
+            "the logits have NaN or infinity in them, so nothing can be chosen: the "
+            "model's weights are damaged, or its training had failed"
+        )
 
 
 def check_sampling(vocab_size, temperature, top_k, top_p):

@@ -24,6 +24,7 @@ class Hub:
         self.requests = []  # (method, path, Range header or None)
         self.status = None  # such as 503: the answer to everything
         self.cuts = []  # for each coming file content: bytes sent before a cut, or None
+        self.refuses_ranges = False
         self.headers = {}  # more headers with every file; None takes one away
         self.storage = None  # another Hub to redirect to, as is done for large files
 
@@ -76,10 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif file not in files:
             self._answer(404, {"X-Error-Code": "EntryNotFound"})
         else:
-            self._answer_file(files[file])
+            self._answer_file(file, files[file])
 
-    def _answer_file(self, content):
-        etag = f'"{hashlib.sha256(content).hexdigest()}"'
+    def _answer_file(self, file, content):
+        etag = f'"{etag_of(file, content)}"'
         headers = {"X-Repo-Commit": COMMIT, "ETag": etag}
         # The real hub always offers its own transfer protocol too.
         headers |= {"X-Xet-Hash": "0" * 64, "X-Xet-Refresh-Route": self.hub.url}
@@ -88,6 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
             status, start = 302, len(content)
             headers |= {"X-Linked-Etag": etag, "X-Linked-Size": len(content)}
             headers |= {"Location": self.hub.storage.url + self.path}
+        elif self.hub.refuses_ranges and "Range" in self.headers:
+            status, start, content = 416, 0, b""
         elif asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
             status, start = 206, int(asked[1])
             headers["Content-Range"] = (
@@ -108,6 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body[:sent])
+
+
+def etag_of(file, content):
+    """As on the real hub: a sha256 of a large file, git's sha1 of a text."""
+    if file.endswith((".json", ".txt")):
+        return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _entry(file, content):

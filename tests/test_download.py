@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import huggingface_hub
 import pytest
-from hub import Hub
+from hub import COMMIT, Hub, etag_of
 from huggingface_hub import constants
 
 from gpt2lib import files
@@ -295,14 +295,108 @@ def test_a_whole_file_without_its_name_needs_no_content(hub, tmp_path, monkeypat
     assert hub.ranges("the-verdict.txt") == [None]
 
 
-def test_a_file_of_another_size_than_announced_is_refused(hub, tmp_path):
-    with Hub(repos()) as hub.storage:
-        hub.headers = {"X-Linked-Size": SIZE + 1}
-        with pytest.raises(ConnectionError, match="announced"):
-            files.download("the-verdict")
-        assert present(tmp_path) == {}
-        hub.headers = {}
+VERDICT = "datasets/DarwinAnim8or/the-verdict"
+
+
+@pytest.mark.parametrize("sent", [b"x" * SIZE, b"", b"short", b"x" * 2 * SIZE], ids=len)
+def test_other_bytes_than_announced_are_refused(sent, hub, tmp_path):
+    refused = pytest.raises(ConnectionError, match="other bytes than it announced")
+    with Hub({VERDICT: {"the-verdict.txt": sent}}) as hub.storage, refused:
         files.download("the-verdict")
+    assert present(tmp_path) == {}
+    hub.storage = None
+    files.download("the-verdict")
+    assert set(present(tmp_path)) == {"data/the-verdict/the-verdict.txt"}
+
+
+@pytest.mark.parametrize("left", [b"x", b"x" * SIZE, b"x" * (SIZE + 1)], ids=len)
+@pytest.mark.parametrize("refuses_ranges", [True, False])
+def test_a_part_that_does_not_fit_is_begun_anew(left, refuses_ranges, hub, tmp_path):
+    content = hub.repos[VERDICT]["the-verdict.txt"]
+    folder = tmp_path / "data" / "the-verdict"
+    folder.mkdir(parents=True)
+    etag = etag_of("the-verdict.txt", content)
+    (folder / f".the-verdict.txt.{etag}.part").write_bytes(left)
+    hub.refuses_ranges = refuses_ranges
+    files.download("the-verdict")
+    assert present(folder) == {"the-verdict.txt": content}
+
+
+def test_a_file_changed_to_the_same_length_is_fetched_again(hub, tmp_path):
+    folder = files.download("gpt2")
+    kept = present(folder)
+    for name in GPT2_FILES:
+        (folder / name).write_bytes(b"x" * SIZE)
+    files.download("gpt2")
+    assert present(folder) == kept
+
+
+# Names from outside
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x.pth",
+        "a/../../x.pth",
+        "..\\x.pth",
+        "C:x.pth",
+        ".venv/lib/x.pth",
+        "a/.x.pth",
+        "a//x.pth",
+        "/x.pth",
+        "./x.pth",
+        " x.pth",
+        "\x1b[31mx.pth",
+        "a\nx.pth",
+        "/tmp/x.pth",
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_refused(name, hub, tmp_path):
+    seed = "Frustrated-B4S1C/gpt-2-from-scratch"
+    hub.repos[seed] = {"good.pth": b"1", name: b"2"}
+    with pytest.raises(ValueError, match="no plain relative path") as error:
+        files.download("seed-weights")
+    assert str(error.value).isprintable()
+    assert present(tmp_path) == {}
+
+
+def test_a_name_in_a_record_leads_nowhere_either(hub, tmp_path):
+    folder = files.download("the-verdict")
+    (tmp_path / "outside").write_bytes(b"1")
+    (folder / ".the-verdict.download.json").write_text('{"../../outside": null}')
+    hub.requests.clear()
+    files.download("the-verdict")
+    assert hub.requests
+
+
+def test_a_folder_in_the_repository_becomes_one(hub, tmp_path):
+    hub.repos["Frustrated-B4S1C/gpt-2-from-scratch"] = {"old models/a.pth": b"1"}
+    files.download("seed-weights")
+    assert present(tmp_path / "bin") == {"old models/a.pth": b"1"}
+
+
+@pytest.mark.parametrize("entry", [{}, {"type": "file"}, [], None, {"path": 3}])
+def test_a_listing_that_cannot_be_read_is_said(entry, hub, monkeypatch):
+    monkeypatch.setattr("hub._entry", lambda *_: entry)
+    with pytest.raises(ConnectionError, match="not a Hugging Face hub"):
+        files.download("seed-weights")
+
+
+@pytest.mark.parametrize("etag", ["../x", "W/", "abc", "Z" * 64])
+def test_an_etag_is_a_hash(etag, hub, tmp_path):
+    hub.headers = {"ETag": f'"{etag}"'}
+    with pytest.raises(ConnectionError, match="not a Hugging Face hub"):
+        files.download("the-verdict")
+    assert present(tmp_path) == {}
+
+
+def test_all_files_are_of_one_commit(hub):
+    files.download("gpt2")
+    asked = [path.split("/resolve/")[1] for method, path, _ in hub.requests]
+    assert {path.split("/")[0] for path in asked if "config.json" not in path} == {
+        COMMIT
+    }
 
 
 # Failures

@@ -8,6 +8,7 @@ from small import SMALL, lively
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from gpt2lib import GPTModel, generate, stream
+from gpt2lib.generate import generate_ragged
 from gpt2lib.sampling import draw, keep_top_k, keep_top_p, sample
 
 
@@ -88,12 +89,26 @@ def test_extreme_settings_still_draw_real_ids(temperature, top_p):
         assert ids.equal(logits.argmax(dim=-1))
 
 
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_logits_that_are_no_numbers_are_refused(bad):
-    logits = torch.randn(2, 20)
-    logits[1, 3] = bad
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_are_refused(model, bad, temperature):
+    with torch.no_grad():
+        model.final_norm.shift.fill_(bad)
     with pytest.raises(ValueError, match="NaN or infinity"):
-        sample(logits, 1.0, generator=seeded())
+        generate(model, prompts(), 3, temperature=temperature)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        generate_ragged(model, [[1, 2]])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_ids_that_no_token_has_are_never_chosen(model, temperature):
+    """A vocabulary padded to a round number, as nanoGPT's, has rows without a token."""
+    settings = {"temperature": temperature, "vocab_size": 5}
+    ids = generate(model, prompts(), 20, generator=seeded(), **settings)
+    assert ids[:, prompts().shape[1] :].max() < 5
+    assert max(generate_ragged(model, [[1, 2]], vocab_size=5)[0]) < 5
+    with pytest.raises(ValueError, match="top_k must be from 1 to the vocabulary's 5"):
+        generate(model, prompts(), 1, top_k=6, vocab_size=5)
 
 
 def test_temperature_zero_is_greedy_and_low_is_nearly_so():

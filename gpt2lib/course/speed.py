@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from gpt2lib.linear import Linear
+from gpt2lib.fast import FastLinear
 
 
 def take_turns(programs, turns=5, pause=0.0):
@@ -48,7 +48,7 @@ def read_bandwidth(megabytes=256):
 
 def matmul_rate(dtype=torch.float32, size=1536):
     """How many additions and multiplications a second it does, in a large product."""
-    layer = Linear(size, size, bias=False, dtype=dtype)
+    layer = FastLinear(size, size, bias=False, dtype=dtype)
     x = torch.ones(size, size, dtype=dtype)
     with torch.no_grad():
         return 2 * size**3 / seconds_of(lambda: layer(x))
