@@ -64,16 +64,24 @@ def train_only(model, part):
     """Freezes, in place, all but a part: "head", "last-block" (the course's way, with
     the final norm and the head) or "all".
 
+    A head that is the token embedding stays as it is, unless all is trained.
+
     Raises:
-        ValueError: another part.
+        ValueError: another part, or the head alone where it is the token embedding.
     """
     if part not in PARTS:
         raise ValueError(f"the part to train must be one of {PARTS}, got {part!r}")
+    if part == "head" and model.cfg.tied_head:
+        raise ValueError(
+            "the head of this model is its token embedding, so it cannot be trained "
+            "alone: use last-block, lora or all"
+        )
     model.requires_grad_(part == "all")
-    model.out_head.requires_grad_(True)
     if part == "last-block":
         model.trf_blocks[-1].requires_grad_(True)
         model.final_norm.requires_grad_(True)
+    if part == "all" or not model.cfg.tied_head:
+        model.out_head.requires_grad_(True)
     return model
 
 
@@ -190,8 +198,19 @@ class SpamTask:
     def prepare(self, model, seed=0):
         return replace_head(model, len(LABELS), seed)
 
-    def key(self, message):
-        return message.text
+    def keys(self):
+        return [lambda message: message.text]
+
+    def check(self, splits):
+        """Raises ValueError unless every split has messages of both kinds."""
+        for name, messages in splits.items():
+            there = {message.label for message in messages}
+            if len(there) < len(LABELS):
+                raise ValueError(
+                    f"all {len(messages)} messages of the {name} split are "
+                    f"{LABELS[there.pop()]}, must be {' and '.join(LABELS)}: more "
+                    "messages of the other kind are needed"
+                )
 
     def encode(self, message):
         """(ids, targets); the label stands at the last token, the rest is IGNORED."""

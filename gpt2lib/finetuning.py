@@ -19,7 +19,7 @@ from gpt2lib.data import PaddedBatches
 from gpt2lib.instruction import InstructionTask
 from gpt2lib.lora import add_lora, has_lora, merge_lora, save_lora
 from gpt2lib.reasoning import ReasoningTask
-from gpt2lib.records import balanced, find_records, read_records, split
+from gpt2lib.records import balanced, find_records, read_records, split_by_first
 from gpt2lib.runs import CHECKPOINT, run_to_end, working_folder
 from gpt2lib.tokenizer import load_tokenizer
 from gpt2lib.training import Metrics, Trainer, TrainingSettings, evaluate, perplexity
@@ -132,8 +132,9 @@ def read_splits(job, data, balance=False, skip_bad_rows=False, seed=0):
             f"none of the {len(rows)} rows fits the context of {job.context_length} "
             "tokens: take a model with a longer one"
         )
-    parts = split(fitting, job.key, job.shares, seed)
+    parts = split_by_first(fitting, job.keys(), job.shares, seed)
     splits = dict(zip(("training", "validation", "test"), parts))
+    job.check(splits)
     counts = {f"{name}_rows": len(part) for name, part in splits.items()}
     dropped = {"bad_rows": bad_rows, "too_long": len(rows) - len(fitting)}
     return splits, counts | dropped

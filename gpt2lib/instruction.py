@@ -85,7 +85,7 @@ def respond(model, prompts, tokenizer, max_new_tokens=None, batch_size=64):
     """
     ids = [tokenizer.encode_ordinary(prompt) for prompt in prompts]
     answers = generate_ragged(
-        model, ids, max_new_tokens, tokenizer.eot_token, batch_size
+        model, ids, max_new_tokens, tokenizer.eot_token, batch_size, tokenizer.n_vocab
     )
     return [
         (tokenizer.decode([id for id in new if id != tokenizer.eot_token]), stopped)
@@ -153,6 +153,9 @@ class ResponseTask:
         room = max(map(len, wanted)) + 10  # a few more than a right answer needs
         return respond(model, prompts, self.tokenizer, room)
 
+    def check(self, splits):
+        """Nothing more is asked of the rows."""
+
     def judge(self, model, rows):
         return {}  # the loss says it
 
@@ -167,8 +170,12 @@ class InstructionTask(ResponseTask):
         self.learn_prompt = learn_prompt
         self.parse = parse_instruction
 
-    def key(self, row):
-        return row.input or row.instruction
+    def keys(self):
+        """No input on two sides; where too few rows have their own, no whole row."""
+        return [
+            lambda row: row.input or row.instruction,
+            lambda row: f"{row.instruction}\n{row.input}",
+        ]
 
     def prompt(self, row):
         return alpaca_prompt(row.instruction, row.input)

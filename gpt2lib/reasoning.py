@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from gpt2lib.instruction import MEASURED, ResponseTask, exact_match, mean
 
-THOUGHT = re.compile(r"<think>(.*?)</think>", re.DOTALL)
-ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+ANSWER = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 THINKING = "Let's think step by step.\n"
 CONCLUSION = "\nAnswer: "
 
@@ -24,21 +23,30 @@ class Reasoning(NamedTuple):
 
 
 def parse_reasoning(record):
-    """A record of the AM-DeepSeek-R1 data; null info fields are read from content."""
-    user, assistant = record["messages"][:2]
-    info, content = assistant.get("info") or {}, assistant["content"]
-    thought = info.get("think_content") or _inside(THOUGHT, content)
-    answer = info.get("answer_content") or _inside(ANSWER, content)
-    fields = Reasoning(user["content"], thought, answer)
+    """A record of the AM-DeepSeek-R1 data; null info fields are read from content.
+
+    The question is the first message of the user, the rest the answer to it.
+    """
+    messages = iter(record["messages"])  # the answer comes after the question
+    question = _next_of("user", messages)["content"]
+    assistant = _next_of("assistant", messages)
+    info, content = assistant.get("info") or {}, assistant["content"] or ""
+    before, _, after = content.partition("</think>")
+    thought = info.get("think_content") or before.partition("<think>")[2]
+    found = ANSWER.search(after)
+    answer = info.get("answer_content") or (found[1] if found else "")
+    fields = Reasoning(question, thought, answer)
     for name, text in fields._asdict().items():
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"{name} is empty or absent")
     return Reasoning(*(text.strip() for text in fields))
 
 
-def _inside(tags, content):
-    found = tags.search(content or "")
-    return found[1] if found else ""
+def _next_of(role, messages):
+    for message in messages:
+        if message.get("role") == role:
+            return message
+    raise ValueError(f"no message of the {role}")
 
 
 def reasoning_prompt(question, think=True):
@@ -71,8 +79,8 @@ class ReasoningTask(ResponseTask):
         self.think = think
         self.parse = parse_reasoning
 
-    def key(self, row):
-        return row.question
+    def keys(self):
+        return [lambda row: row.question]
 
     def prompt(self, row):
         return reasoning_prompt(row.question, self.think)

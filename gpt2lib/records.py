@@ -7,9 +7,17 @@ hold, a task's `parse` makes an example of a record or says why it cannot.
 import io
 import json
 import random
+import unicodedata
+from itertools import count
 from pathlib import Path
 
-SUFFIXES = (".tsv", ".txt", ".json", ".jsonl", ".jsonl.zst", ".parquet")
+from gpt2lib import files
+
+JSON_LINES = (".jsonl", ".ndjson", ".jsonl.zst")
+SUFFIXES = (".tsv", ".txt", ".json", ".parquet", *JSON_LINES)
+UCI_FILE = "SMSSpamCollection"  # as it lies in UCI's archive, without an ending
+LONGEST = 2**24  # bytes of a line
+INFLATED = 2**30, 200  # what a compressed file may hold: bytes, or times its own size
 
 
 def read_records(path, parse, skip_bad_rows=False):
@@ -24,17 +32,20 @@ def read_records(path, parse, skip_bad_rows=False):
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: rows that cannot be used, by line and reason; or none that can.
+        ValueError: rows that cannot be used, by place and reason; or none that can.
     """
     path = find_records(path)
     examples, bad = [], []
-    for number, record in _rows(path):
+    for place, record in _rows(path):
         try:
             if isinstance(record, ValueError):
                 raise record
-            examples.append(parse(record))
+            _refuse_bytes(record)
+            example = parse(record)
+            _check_text(example)
+            examples.append(example)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            bad.append(f"line {number}: {_reason(error)}")
+            bad.append(f"{place}: {_reason(error)}")
     if bad and not skip_bad_rows:
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise ValueError(
@@ -51,21 +62,41 @@ def find_records(path):
 
     Raises:
         FileNotFoundError: there is none, or more than one.
+        ValueError: a file of another kind.
     """
     path = Path(path)
-    if not path.is_dir():
-        if not path.exists():
-            raise FileNotFoundError(f"no file at {path}")
-        return path
-    found = [
-        p
-        for p in sorted(path.rglob("*"))
-        if p.name.endswith(SUFFIXES) and not p.name.startswith(".")
-    ]
-    if len(found) != 1:
-        names = ", ".join(p.name for p in found[:5]) or "none"
-        raise FileNotFoundError(f"{path} must hold one data file, it holds {names}")
-    return found[0]
+    if path.is_dir():
+        found = [p for p in files.visible_files(path) if _is_known(p)]
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found[:5]) or "none"
+            raise FileNotFoundError(f"{path} must hold one data file, it holds {names}")
+        return found[0]
+    if not path.exists():
+        raise FileNotFoundError(f"no file at {path}")
+    if path.suffix and not _is_known(path):
+        raise ValueError(
+            f"{path} has an ending that is not known; {', '.join(SUFFIXES)} are: save "
+            "it as one of them"
+        )
+    return path
+
+
+def _is_known(path):
+    return path.name.lower().endswith(SUFFIXES) or path.name == UCI_FILE
+
+
+def _refuse_bytes(record):
+    for name, value in record.items() if isinstance(record, dict) else ():
+        if isinstance(value, bytes):
+            raise ValueError(f"{name} is binary, must be text")
+
+
+def _check_text(example):
+    for text in filter(lambda field: isinstance(field, str), example):
+        if "\0" in text:
+            raise ValueError("a NUL character, as UTF-16 has: save the file as UTF-8")
+        if any(0xD800 <= ord(character) < 0xE000 for character in text):
+            raise ValueError("half a surrogate pair, which is no character")
 
 
 def _reason(error):
@@ -77,42 +108,73 @@ def _reason(error):
 
 
 def _rows(path):
-    """(line number, record) of each row; a ValueError in place of a broken one."""
-    if path.suffix == ".parquet":
-        yield from enumerate(_parquet(path), 1)
-    elif path.suffix == ".json":
+    """(place, record) of each row; a ValueError in place of a broken one."""
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        for number, record in enumerate(_parquet(path), 1):
+            yield f"row {number}", record
+    elif name.endswith(".json"):
         yield from _json_list(path)
     else:
-        is_json = path.name.endswith((".jsonl", ".jsonl.zst"))
         with _open_lines(path) as lines:
-            for number, line in enumerate(lines, 1):
+            for number in count(1):
+                if not (line := lines.readline(LONGEST + 1)):
+                    return
+                if len(line) > LONGEST:
+                    raise ValueError(
+                        f"{path}, line {number} is longer than {LONGEST:,} bytes, "
+                        "which no text of one example is"
+                    )
                 if line.strip():
-                    yield number, _decode(line, is_json)
+                    yield f"line {number}", _decode(line, name.endswith(JSON_LINES))
 
 
 def _decode(line, is_json):
     try:
         text = line.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n")
-        return json.loads(text) if is_json else text
+        if is_json:
+            return json.loads(text)
     except UnicodeDecodeError as error:
         return ValueError(f"not UTF-8 ({error.reason})")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return ValueError(f"not JSON ({error})")
+    if "\r" in text:
+        return ValueError("a line end of old Macs within it: save with those of today")
+    return text
+
+
+class _Bounded:
+    """Counts what comes out of a compressed file, so that none fills the memory."""
+
+    def __init__(self, path):
+        self.path = path
+        bytes_, times = INFLATED
+        self.room = max(bytes_, times * path.stat().st_size)
+
+    def take(self, size):
+        self.room -= size
+        if self.room < 0:
+            raise ValueError(
+                f"{self.path} holds more than {INFLATED[1]} times its own size, which "
+                "no text does: it is damaged, or was made to fill the memory"
+            )
 
 
 def _open_lines(path):
-    if path.suffix != ".zst":
+    if path.suffix.lower() != ".zst":
         return open(path, "rb")
     import pyarrow  # here because few need it
 
-    return io.BufferedReader(_Readable(pyarrow.input_stream(path, "zstd")))
+    stream = pyarrow.input_stream(path, "zstd")
+    return io.BufferedReader(_Readable(stream, _Bounded(path)))
 
 
 class _Readable(io.RawIOBase):
     """A stream of pyarrow as one of Python's, with lines."""
 
-    def __init__(self, stream):
+    def __init__(self, stream, bounded):
         self.stream = stream
+        self.bounded = bounded
 
     def readable(self):
         return True
@@ -121,38 +183,48 @@ class _Readable(io.RawIOBase):
         try:
             found = self.stream.read(len(buffer))
         except OSError as error:
-            raise ValueError(f"the file is cut off or damaged ({error})") from error
+            raise ValueError(
+                f"{self.bounded.path} is cut off or damaged ({error}): get it again"
+            ) from error
+        self.bounded.take(len(found))
         buffer[: len(found)] = found
         return len(found)
 
 
 def _parquet(path):
-    from pyarrow import ArrowInvalid, parquet  # here because few need it
+    from pyarrow import ArrowException, parquet  # here because few need it
 
+    bounded = _Bounded(path)
     try:
-        return parquet.read_table(path).to_pylist()
-    except ArrowInvalid as error:
-        raise ValueError(f"{path} is not a parquet file ({error})") from error
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=64):
+                bounded.take(batch.nbytes)
+                yield from batch.to_pylist()
+    except (ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a whole parquet file ({error})") from error
 
 
 def _json_list(path):
-    """(line, item) of a list; a file with a broken item cannot be read beyond it."""
+    """(place, item) of a list; a file with a broken item cannot be read beyond it."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         items = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON in UTF-8 ({error})") from error
+    except (ValueError, RecursionError) as error:
+        hint = ""
+        if str(error).startswith("Extra data"):
+            hint = "; if every line is a record of its own, name the file .jsonl"
+        raise ValueError(f"{path} is not JSON in UTF-8 ({error}){hint}") from error
     if not isinstance(items, list):
         raise ValueError(f"{path} must hold a list of records, it holds one object")
     decode, place, line = json.JSONDecoder().raw_decode, text.index("[") + 1, 1
     counted = 0
-    for item in items:
+    for number, item in enumerate(items, 1):
         while text[place] in " \t\r\n,":
             place += 1
         line += text.count("\n", counted, place)
         counted = place
         _, place = decode(text, place)
-        yield line, item
+        yield f"line {line}, record {number}", item
 
 
 # ------------------------------------------------------------------------------- splits
@@ -162,7 +234,8 @@ def split(examples, key, shares, seed=0):
     """Parts of the examples, in the given shares, no text on two sides.
 
     Args:
-        key: example -> the text by which two are the same, up to case and spaces.
+        key: example -> the text by which two are the same, up to case, spaces and
+            the ways Unicode has to write one character.
         shares: fractions that sum to 1.
 
     Raises:
@@ -170,7 +243,8 @@ def split(examples, key, shares, seed=0):
     """
     groups = {}
     for example in examples:
-        groups.setdefault(" ".join(key(example).casefold().split()), []).append(example)
+        text = unicodedata.normalize("NFKC", key(example)).casefold()
+        groups.setdefault(" ".join(text.split()), []).append(example)
     keys = sorted(groups)
     random.Random(f"split {seed}").shuffle(keys)
     parts, bound, taken = [[] for _ in shares], 0.0, 0
@@ -186,6 +260,16 @@ def split(examples, key, shares, seed=0):
             f"{', '.join(f'{share:.0%}' for share in shares)}"
         )
     return parts
+
+
+def split_by_first(examples, keys, shares, seed=0):
+    """`split` by the first of several keys, coarse to fine, that fills every part."""
+    for key in keys[:-1]:
+        try:
+            return split(examples, key, shares, seed)
+        except ValueError:
+            pass
+    return split(examples, keys[-1], shares, seed)
 
 
 def balanced(examples, label, seed=0):

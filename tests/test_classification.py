@@ -10,6 +10,7 @@ from transformers import GPT2ForSequenceClassification
 from gpt2lib import GPTModel, generate, load_model, load_tokenizer, save_model
 from gpt2lib.classification import (
     COURSE_LENGTH,
+    LABELS,
     Message,
     NaiveBayes,
     SpamTask,
@@ -157,6 +158,24 @@ def test_what_to_train_can_be_chosen(classifier):
     assert frozen == [True] * (len(blocks) - 1) + [False]
     with pytest.raises(ValueError, match="'some'"):
         train_only(GPTModel(SMALL), "some")
+
+
+def test_a_head_that_is_the_embedding_is_not_trained_alone():
+    with pytest.raises(ValueError, match="its token embedding.*use last-block"):
+        train_only(GPTModel(SMALL), "head")
+    assert not train_only(GPTModel(SMALL), "last-block").tok_emb.weight.requires_grad
+    own = GPTModel(dataclasses.replace(SMALL, tied_head=False))
+    assert train_only(own, "head").out_head.weight.requires_grad
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_messages_of_one_kind_are_refused(tokenizer, label):
+    task, both = SpamTask(tokenizer, 24), [Message("a", 0), Message("b", 1)]
+    task.check({"training": both, "validation": both, "test": both})
+    with pytest.raises(
+        ValueError, match=f"1 messages of the test split are {LABELS[label]}"
+    ):
+        task.check({"training": both, "test": [Message("a", label)]})
 
 
 def test_a_language_model_does_not_classify_nor_a_classifier_write(

@@ -41,7 +41,7 @@ LAYERS = {
         "training",
         "weights",
     },
-    "records": set(),
+    "records": {"files"},
     "classification": {"data", "generate"},
     "instruction": {"data", "generate"},
     "reasoning": {"instruction"},

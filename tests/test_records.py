@@ -1,6 +1,7 @@
 """Files of examples: every form is read, every bad row is named, no text twice."""
 
 import json
+import unicodedata
 from collections import Counter
 
 import pyarrow
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from gpt2lib.classification import LABELS, Message, parse_message
-from gpt2lib.instruction import Instruction, parse_instruction
+from gpt2lib.instruction import Instruction, InstructionTask, parse_instruction
 from gpt2lib.reasoning import Reasoning, parse_reasoning
-from gpt2lib.records import balanced, read_records, split
+from gpt2lib.records import balanced, read_records, split, split_by_first
 
 MESSAGES = [Message("See you at 7?", 0), Message('Win "now"\u2026 £5', 1)]
 RECORD = {
@@ -25,6 +26,11 @@ RECORD = {
         },
     ]
 }
+
+
+def thinking(content, question="q"):
+    user = {"role": "user", "content": question}
+    return [user, {"role": "assistant", "content": content, "info": None}]
 
 
 def test_the_uci_file_has_no_header_and_no_quoting(tmp_path):
@@ -138,16 +144,21 @@ def test_a_bad_row_of_a_list_is_named_by_its_line(tmp_path):
     good = {"instruction": "a [b]\\n", "output": "y"}
     path.write_text(json.dumps([good, good, {"instruction": "x"}], indent=1))
     line = path.read_text().split("\n").index('  "instruction": "x"')
-    with pytest.raises(ValueError, match=f"line {line}: output is empty"):
+    with pytest.raises(ValueError, match=f"line {line}, record 3: output is empty"):
         read_records(path, parse_instruction)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"messages": []}, "not of the expected form|not enough"),
+        ({"messages": []}, "no message of the user"),
+        ({"messages": 3}, "not of the expected form"),
+        ({"messages": [None]}, "not of the expected form"),
         ({"conversation": []}, "no field 'messages'"),
-        ({"messages": [{"content": "q"}, {"content": "no tags"}]}, "thought is empty"),
+        ({"messages": [{"role": "user", "content": "q"}]}, "no message of the assist"),
+        ({"messages": thinking("no tags")}, "thought is empty"),
+        ({"messages": thinking("<think>a <answer>1</answer>")}, "answer is empty"),
+        ({"messages": thinking("<think>a</think> 1")}, "answer is empty"),
     ],
 )
 def test_a_bad_thought_is_named(tmp_path, content, reason):
@@ -155,6 +166,144 @@ def test_a_bad_thought_is_named(tmp_path, content, reason):
     path.write_text(json.dumps(content) + "\n")
     with pytest.raises(ValueError, match=f"line 1: ({reason})"):
         read_records(path, parse_reasoning)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        thinking("<think>t</think><answer>a</answer>"),
+        thinking("<think>t</think>\nSo: <answer>\na </answer>."),
+        [{"role": "system", "content": "Be brief."}]
+        + thinking("<think>t</think><answer>a</answer>"),
+        thinking("<think>t</think><answer>a</answer>") + thinking("no tags"),
+    ],
+)
+def test_question_thought_and_answer_are_found_by_role(messages):
+    assert parse_reasoning({"messages": messages}) == Reasoning("q", "t", "a")
+
+
+def test_an_answer_within_a_thought_or_a_question_is_none():
+    inside = "Say <answer>9</answer>"
+    said = f"<think>{inside}?</think><answer>2 <answer>s</answer></answer>"
+    row = parse_reasoning({"messages": thinking(said, inside)})
+    assert row == Reasoning(inside, f"{inside}?", "2 <answer>s</answer>")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (rb'{"instruction": "x", "output": "a\ud800"}', "half a surrogate pair"),
+        (rb'{"instruction": "x\u0000", "output": "a"}', "a NUL character"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"instruction": "\xff", "output": "a"}', "not UTF-8"),
+        (b"1" * 5000, "not JSON"),
+        (b"NaN", "not of the expected form"),
+    ],
+    ids=str,
+)
+def test_a_row_that_cannot_be_used_is_left_out_alone(tmp_path, row, reason):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"instruction": "x", "output": "y"}\n' + row + b"\n")
+    with pytest.raises(ValueError, match=f"1 rows.*line 2: {reason}"):
+        read_records(path, parse_instruction)
+    assert read_records(path, parse_instruction, True)[1] == 1
+
+
+@pytest.mark.parametrize("name", ["a.JSONL", "a.ndjson", "a.jsonl"])
+def test_json_lines_have_several_endings(tmp_path, name):
+    (tmp_path / name).write_text('\ufeff{"instruction": "x", "output": "y"}\r\n')
+    rows, _ = read_records(tmp_path / name, parse_instruction)
+    assert rows == [Instruction("x", "", "y")]
+
+
+def test_json_lines_called_json_are_told_their_name(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1}\n{"a": 2}\n')
+    with pytest.raises(ValueError, match=r"Extra data.*name the file \.jsonl"):
+        read_records(tmp_path / "a.json", parse_instruction)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[NaN", "\0", "{}", "3", '"a"', ""])
+def test_json_that_is_no_list_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match="a.json"):
+        read_records(tmp_path / "a.json", parse_instruction)
+
+
+def test_utf_16_is_not_read_as_letters_and_nuls(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_bytes("ham\tSee you\n".encode("utf-16-le"))
+    with pytest.raises(ValueError, match="a.tsv.*line 1: "):
+        read_records(path, parse_message)
+    path.write_bytes(b"ham\tSee\0you\n")
+    with pytest.raises(ValueError, match="line 1: a NUL character"):
+        read_records(path, parse_message)
+
+
+def test_line_ends_of_old_macs_are_said(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b"ham\tSee you\rspam\tWin\r")
+    with pytest.raises(ValueError, match="line 1: a line end of old Macs"):
+        read_records(tmp_path / "a.tsv", parse_message)
+
+
+def test_the_uci_folder_holds_one_data_file(tmp_path):
+    (tmp_path / "SMSSpamCollection").write_text("ham\tSee you\n")
+    (tmp_path / "readme").write_text("about it\n")
+    assert read_records(tmp_path, parse_message)[0] == [Message("See you", 0)]
+
+
+def test_hidden_copies_are_no_data_files(tmp_path):
+    for name in ("a.tsv", ".ipynb_checkpoints/a.tsv", "__MACOSX/a.tsv", "._a.tsv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("ham\tSee you\n")
+    assert len(read_records(tmp_path, parse_message)[0]) == 1
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx", "a.gz", "a.zst", "a.pdf"])
+def test_an_unknown_ending_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("ham,See you\n")
+    with pytest.raises(ValueError, match=r"ending that is not known; \.tsv"):
+        read_records(tmp_path / name, parse_message)
+
+
+def test_binary_columns_are_said(tmp_path):
+    table = pyarrow.table({"sms": [b"See you"], "label": [0]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="row 1: sms is binary, must be text"):
+        read_records(tmp_path, parse_message)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl.zst"])
+def test_a_compressed_file_cannot_fill_the_memory(tmp_path, monkeypatch, kind):
+    """A small file of one text, many times over."""
+    monkeypatch.setattr("gpt2lib.records.INFLATED", (1000, 200))
+    path, text = tmp_path / f"a.{kind}", "x" * 1000
+    if kind == "parquet":
+        table = pyarrow.table({"sms": [text] * 5000, "label": [0] * 5000})
+        parquet.write_table(table, path, compression="zstd")
+    else:
+        row = json.dumps({"sms": text, "label": 0}).encode() + b"\n"
+        with pyarrow.output_stream(path, compression="zstd") as stream:
+            stream.write(row * 5000)
+    with pytest.raises(ValueError, match=f"a.{kind} holds more than 200 times"):
+        read_records(path, parse_message)
+
+
+def test_a_line_without_an_end_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("gpt2lib.records.LONGEST", 100)
+    (tmp_path / "a.tsv").write_text("ham\tx\nham\t" + "x" * 100)
+    with pytest.raises(ValueError, match="a.tsv, line 2 is longer than 100 bytes"):
+        read_records(tmp_path, parse_message)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl.zst"])
+def test_a_damaged_compressed_file_is_named(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    with pyarrow.output_stream(path, compression="zstd") as stream:
+        for i in range(5000):
+            stream.write(json.dumps({"sms": f"{i * i}", "label": 0}).encode() + b"\n")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=f"a.{kind} is "):
+        read_records(path, parse_message)
 
 
 def test_files_that_are_none(tmp_path):
@@ -184,6 +333,29 @@ def test_no_text_stands_on_two_sides_of_a_split(texts, seed):
         return  # all alike
     assert Counter(sum(parts, [])) == Counter(texts)
     seen = [{" ".join(text.lower().split()) for text in part} for part in parts]
+    assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
+
+
+def test_one_text_in_two_forms_of_unicode_stands_on_one_side():
+    texts = [form for i in range(40) for form in (f"caf\u00e9 {i}", f"cafe\u0301 {i}")]
+    parts = split(texts, str, (0.5, 0.5))
+    first, second = ({unicodedata.normalize("NFC", t) for t in part} for part in parts)
+    assert not first & second
+
+
+def test_rows_with_one_passage_are_split_by_their_instructions():
+    task = InstructionTask(None, 0)
+    rows = [Instruction(f"Question {i}?", "One passage.", "x") for i in range(200)]
+    parts = split_by_first(rows, task.keys(), task.shares)
+    assert [len(part) for part in parts] == [170, 10, 20]
+    many = [
+        Instruction(r.instruction, f"Passage {i // 4}.", "x")
+        for i, r in enumerate(rows)
+    ]
+    seen = [
+        {r.input for r in part}
+        for part in split_by_first(many, task.keys(), task.shares)
+    ]
     assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
 
 
