@@ -3,10 +3,15 @@
 # make refresh   run the chapters again and store their outputs, after a change
 # make bench     how fast, beside the peers that are installed
 # make pocket    train the model in bin/pocket again, in five to six hours
+#
+# PYTHON="..." takes another Python, INSTALL="..." another installer than pip.
 
-PYTHON ?= python3
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
+INSTALL ?= $(RUN) -m pip install --disable-pip-version-check
 READY := $(VENV)/.ready
 
 .PHONY: lab test refresh bench pocket
@@ -28,9 +33,14 @@ bench: $(READY)
 pocket: $(READY)
 	$(RUN) -m gpt2lib.course.pocket
 
+# The set-up knows where the project stood: moved or copied, it is set up again.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "gpt2lib needs Python 3.11 or newer; say which: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
-	touch $(READY)
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "gpt2lib needs Python 3.11 to 3.14," \
+	  "for which PyTorch is built; say where one is: make PYTHON=python3.12 ..."; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(INSTALL) setuptools
+	$(INSTALL) --no-build-isolation -r requirements.txt
+	echo "$(CURDIR)" > $(READY)
