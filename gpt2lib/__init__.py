@@ -24,6 +24,7 @@
 | finetuning     | a trained GPT-2 and examples -> a model for a task, its figures     |
 | weights        | checkpoint <-> model, in every known layout                         |
 | checkpoint     | weight files on disk -> named tensors                               |
+| devices        | which device computes                                               |
 | files          | where bin/ and data/ are, whole files, downloads                    |
 | course         | the classroom: figures, checkers, the storyteller, pocket           |
 """

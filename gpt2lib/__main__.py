@@ -3,30 +3,26 @@
 import argparse
 import dataclasses
 import json
+import os
 import sys
 
 import torch
 
 from gpt2lib import config, files
-from gpt2lib.checkpoint import Checkpoint
 from gpt2lib.classification import COURSE_LENGTH, LABELS, classify
+from gpt2lib.devices import find_device
 from gpt2lib.finetuning import TASKS, TRAINED, finetune
 from gpt2lib.generate import generate
 from gpt2lib.instruction import alpaca_prompt
 from gpt2lib.pretraining import pretrain
 from gpt2lib.reasoning import reasoning_prompt
 from gpt2lib.tokenizer import (
-    BPETokenizer,
+    check_tokenizer_fits,
+    has_tokenizer,
     load_tokenizer,
     text_to_token_ids,
-    token_ids_to_text,
 )
-from gpt2lib.weights import (
-    PRECISIONS,
-    load_model,
-    perform_non_cpu_backend_check,
-    save_model,
-)
+from gpt2lib.weights import PRECISIONS, load_model, plan_loading, save_model
 
 CONFIGS = {
     "pocket": config.POCKET,
@@ -39,11 +35,14 @@ CONFIGS = {
 
 def main(argv=None):
     """Runs one verb and returns the exit code; a failure is one line on stderr."""
-    args = _parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # no text is lost on a narrow terminal
+        sys.stdout.reconfigure(errors="backslashreplace")
+    args = vars(_parser().parse_args(argv))
     try:
-        args.run(args)
-    except (ValueError, OSError, ArithmeticError) as error:
-        print(f"gpt2lib: {'; '.join(str(error).split(chr(10)))}", file=sys.stderr)
+        args.pop("run")(**args)
+    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        print(f"gpt2lib: {'; '.join(lines)}", file=sys.stderr)
         return 1
     except torch.OutOfMemoryError as error:
         print(f"gpt2lib: {str(error).splitlines()[0]}", file=sys.stderr)
@@ -69,7 +68,8 @@ def _parser():
     verb.add_argument("--top-k", type=int)
     verb.add_argument("--top-p", type=float)
     verb.add_argument("--precision", default="float32", choices=PRECISIONS)
-    verb.add_argument("--seed", type=int, help="repeats a run")
+    verb.add_argument("--seed", type=_seed, help="repeats a run")
+    _add_device(verb)
     verb.set_defaults(run=_generate)
 
     _add_pretrain(verbs.add_parser("pretrain", help="a text -> a trained model"))
@@ -83,6 +83,16 @@ def _parser():
     return parser
 
 
+def _add_device(verb):
+    verb.add_argument("--device", help="cpu, cuda, cuda:1, mps; the best if not given")
+
+
+def _seed(text):
+    if not 0 <= int(text) < 2**63:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 2**63 - 1, got {text}")
+    return int(text)
+
+
 def _add_pretrain(verb):
     verb.add_argument("--data", required=True, help="text, .jsonl, shards, or a folder")
     verb.add_argument("--out", required=True, help="folder to make")
@@ -94,7 +104,8 @@ def _add_pretrain(verb):
     verb.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS")
     verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     verb.add_argument("--compile", action="store_true", help="use torch.compile")
-    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--seed", type=_seed, default=0)
+    _add_device(verb)
     verb.add_argument("--resume", action="store_true", help="from the last checkpoint")
     verb.set_defaults(run=_pretrain)
 
@@ -116,45 +127,87 @@ def _add_finetune(verb):
     )
     verb.add_argument("--skip-bad-rows", action="store_true", help="and count them")
     verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
-    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--seed", type=_seed, default=0)
+    _add_device(verb)
     verb.add_argument("--resume", action="store_true", help="from the last checkpoint")
     verb.set_defaults(run=_finetune)
 
 
-def _download(args):
-    print(files.download(args.name))
+def _download(name):
+    print(files.download(name))
 
 
-def _generate(args):
-    device = perform_non_cpu_backend_check()
-    model = load_model(args.model, device=device, precision=args.precision)
-    tokenizer = load_tokenizer(args.model)
-    given = Checkpoint.find(args.model).settings()
-    task = given.get("finetuning_task")
-    if model.cfg.n_classes:
-        return _classify(args.prompt, model, tokenizer, given)
-    prompt = PROMPTS[task](args.prompt) if task in PROMPTS else args.prompt
-    ids = text_to_token_ids(prompt, tokenizer)
-    temperature, room = 0.8, 60
+def _generate(prompt, model, precision, seed, device, max_new_tokens, **sampling):
+    path, prompt = files.find_model(model), _typed(prompt)
+    plan, tokenizer = plan_loading(path), load_tokenizer(path)
+    check_tokenizer_fits(tokenizer, plan.config.vocab_size)
+    settings = plan.checkpoint.settings()
+    gpt = load_model(path, device=find_device(device), precision=precision)
+    if plan.config.n_classes:
+        _refuse(model, seed=seed, max_new_tokens=max_new_tokens, **sampling)
+        length = COURSE_LENGTH if plan.is_course_classifier else None
+        likely = classify(gpt, [prompt], tokenizer, padded_to=length)[0]
+        return print(_verdict(likely, settings, plan.is_course_classifier))
+    task = settings.get("finetuning_task")
     if task in PROMPTS:
-        temperature, room = 0.0, max(1, model.cfg.context_length - ids.shape[1])
-    generator = None
-    if args.seed is not None:
-        generator = torch.Generator().manual_seed(args.seed)
-    new = generate(
-        model,
+        ids = torch.tensor([tokenizer.encode_ordinary(PROMPTS[task](prompt))])
+        room = plan.config.context_length - ids.shape[1]
+        if room < 1:
+            raise ValueError(
+                f"the prompt has {ids.shape[1]} tokens, which leaves no room for an "
+                f"answer in a context of {plan.config.context_length}: shorten it"
+            )
+        usual = {"temperature": 0.0, "max_new_tokens": room}
+    else:
+        ids = text_to_token_ids(prompt, tokenizer)
+        usual = {"temperature": 0.8, "max_new_tokens": 60}
+    given = {"max_new_tokens": max_new_tokens} | sampling
+    new_ids = generate(
+        gpt,
         ids,
-        room if args.max_new_tokens is None else args.max_new_tokens,
-        temperature=temperature if args.temperature is None else args.temperature,
-        top_k=args.top_k,
-        top_p=args.top_p,
+        **usual | {name: value for name, value in given.items() if value is not None},
         eos_id=tokenizer.eot_token,
-        generator=generator,
-    )
-    if task in PROMPTS:  # the prompt is ours, so only the answer is shown
-        new = new[:, ids.shape[1] :]
-        new = new[new != tokenizer.eot_token]
-    print(token_ids_to_text(new, tokenizer))
+        generator=None if seed is None else torch.Generator().manual_seed(seed),
+        vocab_size=tokenizer.n_vocab,
+    )[0, ids.shape[1] :]
+    new_ids = new_ids[new_ids != tokenizer.eot_token].tolist()
+    # The prompt of a task is ours, so only the answer is shown.
+    print(tokenizer.decode(([] if task in PROMPTS else ids[0].tolist()) + new_ids))
+
+
+def _typed(text):
+    """A text from the command line, as it was typed, with line ends of today.
+
+    Raises:
+        ValueError: bytes that are no text in the terminal's locale.
+    """
+    try:
+        text = os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        try:
+            text.encode("utf-8")
+        except UnicodeError as error:
+            raise ValueError(
+                "the prompt is not text in the terminal's locale: use a UTF-8 one, as "
+                "with LC_ALL=C.UTF-8"
+            ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _refuse(model, **given):
+    given = [name for name, value in given.items() if value is not None]
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(
+            f"{model} tells classes apart and writes no text: drop {flags}"
+        )
+
+
+def _verdict(likely, settings, is_course_classifier):
+    names = dict(enumerate(LABELS)) if is_course_classifier else {}
+    names |= {int(id): name for id, name in settings.get("id2label", {}).items()}
+    best = likely.argmax().item()
+    return f"{names.get(best, f'LABEL_{best}')} ({likely.max():.1%})"
 
 
 def _ask(prompt):
@@ -163,69 +216,35 @@ def _ask(prompt):
     return alpaca_prompt(instruction, input)
 
 
-TASK_SETTINGS = ("finetuning_task", "id2label")
+TASK_SETTINGS = ("finetuning_task", "id2label", "label2id")
 PROMPTS = {"instruction": _ask, "reasoning": reasoning_prompt}
 
 
-def _classify(text, model, tokenizer, given):
-    """Prints the verdict; a classifier without names of classes is the course's."""
-    length = None if "id2label" in given else COURSE_LENGTH
-    likely = classify(model, [text], tokenizer, padded_to=length)[0]
-    names = given.get("id2label") or {str(i): name for i, name in enumerate(LABELS)}
-    best = str(likely.argmax().item())
-    print(f"{names.get(best, best)} ({likely.max():.1%})")
-
-
-def _pretrain(args):
+def _pretrain(data, out, config, context_length, **options):
     # Dropout helps who reads a text many times; a pretraining hardly does.
-    cfg = dataclasses.replace(CONFIGS[args.config], drop_rate=0.0)
-    if args.context_length is not None:
-        cfg = dataclasses.replace(cfg, context_length=args.context_length)
-    figures = pretrain(
-        args.data,
-        args.out,
-        cfg,
-        steps=args.steps,
-        batch_size=args.batch_size,
-        checkpoint_every=args.checkpoint_every,
-        resume=args.resume,
-        micro_batch_size=args.micro_batch_size,
-        precision=args.precision,
-        compile=args.compile,
-        seed=args.seed,
-    )
-    if figures:
+    cfg = dataclasses.replace(CONFIGS[config], drop_rate=0.0)
+    if context_length is not None:
+        cfg = dataclasses.replace(cfg, context_length=context_length)
+    if figures := pretrain(data, out, cfg, **options):
         print(json.dumps(figures))
 
 
-def _finetune(args):
-    figures = finetune(
-        args.task,
-        args.data,
-        args.out,
-        args.model,
-        train=args.train,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        balance=args.balance,
-        learn_prompt=args.learn_prompt,
-        skip_bad_rows=args.skip_bad_rows,
-        resume=args.resume,
-        precision=args.precision,
-        seed=args.seed,
-    )
-    print(json.dumps(figures))
+def _finetune(task, data, out, model, **options):
+    if figures := finetune(task, data, out, model, **options):
+        print(json.dumps(figures))
 
 
-def _export(args):
-    path = files.find_model(args.checkpoint)
-    folder = path if path.is_dir() else path.parent
-    has_tokenizer = (folder / "vocab.json").is_file()
-    tokenizer = BPETokenizer.load(folder) if has_tokenizer else None
-    given = Checkpoint.find(path).settings()
-    kept = {name: given[name] for name in TASK_SETTINGS if name in given}
-    save_model(load_model(path), args.folder, tokenizer, kept)
-    print(args.folder)
+def _export(checkpoint, folder):
+    path = files.find_model(checkpoint)
+    files.check_free(folder)
+    tokenizer = load_tokenizer(path) if has_tokenizer(path) else None
+    plan = plan_loading(path)
+    if tokenizer:
+        check_tokenizer_fits(tokenizer, plan.config.vocab_size)
+    settings = plan.checkpoint.settings()
+    kept = {name: settings[name] for name in TASK_SETTINGS if name in settings}
+    save_model(load_model(path), folder, tokenizer, kept)
+    print(folder)
 
 
 if __name__ == "__main__":

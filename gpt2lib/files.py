@@ -71,6 +71,21 @@ def inside(folder, name):
     return Path(folder).joinpath(*parts)
 
 
+def check_free(folder):
+    """Raises ValueError unless `folder` is empty or can be made."""
+    if not str(folder).strip():
+        raise ValueError("the folder to make has no name: give it one")
+    folder = Path(folder)
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is a file, {folder} must be a folder")
+    if shown := sorted(path.name for path in folder.glob("[!.]*")):
+        raise ValueError(
+            f"{folder} already holds {shown[0]}: nothing is written over, choose "
+            "another folder"
+        )
+
+
 @contextmanager
 def atomic_write(path):
     """Yields a temporary path beside `path`; on success it becomes `path`, at once.

@@ -2,18 +2,24 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
 from small import SMALL, lively
-from transformers import GPT2LMHeadModel
+from transformers import (
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+)
 
 from gpt2lib import GPTModel, files, load_model, save_model
 from gpt2lib import __main__ as program
 from gpt2lib.__main__ import main
 from gpt2lib.classification import replace_head
+from gpt2lib.instruction import alpaca_prompt
 
 PROMPT = "Nora looked at the"
 
@@ -78,8 +84,8 @@ def test_an_answer_has_the_room_that_the_prompt_leaves(pocket, tokenizer, monkey
     save_model(GPTModel(cfg), pocket, tokenizer, task)
     asked = []
 
-    def generated(model, ids, room, **_):
-        asked.append((ids.shape[1], room))
+    def generated(model, ids, max_new_tokens, **_):
+        asked.append((ids.shape[1], max_new_tokens))
         return ids
 
     monkeypatch.setattr(program, "generate", generated)
@@ -89,14 +95,182 @@ def test_an_answer_has_the_room_that_the_prompt_leaves(pocket, tokenizer, monkey
     assert room == 3 and rest == 128 - length > 1
 
 
-@pytest.mark.parametrize("names", [["joy", "rage", "fear"], None])
-def test_a_class_is_called_what_the_config_says(pocket, tokenizer, capsys, names):
+def with_context(pocket, tokenizer, task, context_length=128):
+    """The model in pocket, made for a task."""
+    cfg = dataclasses.replace(load_model(pocket).cfg, context_length=context_length)
+    save_model(GPTModel(cfg), pocket, tokenizer, {"finetuning_task": task})
+
+
+def prompt_ids(monkeypatch, prompt):
+    """What a model is asked, as ids, when somebody types a prompt."""
+    asked = []
+    monkeypatch.setattr(
+        program, "generate", lambda model, ids, **_: asked.append(ids) or ids
+    )
+    assert main(["generate", prompt]) == 0
+    return asked[0][0].tolist()
+
+
+def test_special_tokens_typed_into_an_instruction_are_text(
+    pocket, tokenizer, monkeypatch
+):
+    with_context(pocket, tokenizer, "instruction")
+    ids = prompt_ids(monkeypatch, "What is <|endoftext|>?")
+    assert tokenizer.eot_token not in ids
+    assert "What is <|endoftext|>?" in tokenizer.decode(ids)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_an_instruction_ends_with_its_line(pocket, tokenizer, monkeypatch, end):
+    with_context(pocket, tokenizer, "instruction")
+    text = tokenizer.decode(prompt_ids(monkeypatch, f"Count.{end}One two"))
+    assert text.endswith(alpaca_prompt("Count.", "One two"))
+
+
+@pytest.mark.parametrize("task", ["instruction", "reasoning"])
+def test_a_prompt_that_leaves_no_room_is_refused(pocket, tokenizer, capsys, task):
+    with_context(pocket, tokenizer, task, context_length=24)
+    assert main(["generate", "word " * 30]) == 1
+    printed = capsys.readouterr()
+    assert "leaves no room" in printed.err and not printed.out
+
+
+def test_the_end_of_a_text_is_not_printed(pocket, tokenizer, capsys, monkeypatch):
+    end = torch.tensor([[tokenizer.eot_token]])
+    monkeypatch.setattr(
+        program, "generate", lambda model, ids, **_: torch.cat([ids, end], 1)
+    )
+    assert generated(capsys) == f"{PROMPT}\n"
+
+
+def test_ids_of_padding_rows_are_never_drawn(pocket, tokenizer, capsys):
+    """A model whose vocabulary was padded, as nanoGPT's, writes real tokens alone."""
+    cfg = dataclasses.replace(load_model(pocket).cfg, vocab_size=tokenizer.n_vocab + 99)
+    model = GPTModel(cfg)
+    with torch.no_grad():
+        model.tok_emb.weight[: tokenizer.n_vocab] *= 0.01
+    save_model(model, pocket, tokenizer)
+    assert generated(capsys, "--temperature", "5", "--seed", "1").startswith(PROMPT)
+
+
+def test_a_tokenizer_of_another_model_is_said_before_anything_is_written(
+    pocket, tokenizer, capsys
+):
+    cfg = dataclasses.replace(load_model(pocket).cfg, vocab_size=tokenizer.n_vocab - 9)
+    save_model(GPTModel(cfg), pocket, tokenizer)
+    for verb in (["generate", PROMPT], ["export", "pocket", str(pocket / "new")]):
+        assert main(verb) == 1
+        assert "belongs to another model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["joy", "rage", "fear"], ["joy", "rage", "fear"]),
+        (None, ["LABEL_0", "LABEL_1", "LABEL_2"]),
+    ],
+)
+def test_a_class_is_called_what_the_config_says(
+    pocket, tokenizer, capsys, names, expected
+):
     cfg = dataclasses.replace(load_model(pocket).cfg, context_length=128)
-    model = replace_head(GPTModel(cfg), 3)
     given = {"id2label": dict(enumerate(names))} if names else {}
-    save_model(model, pocket, tokenizer, given)
+    save_model(replace_head(GPTModel(cfg), 3), pocket, tokenizer, given)
     assert main(["generate", PROMPT]) == 0
-    assert capsys.readouterr().out.split(" (")[0] in (names or ["ham", "spam", "2"])
+    assert capsys.readouterr().out.split(" (")[0] in expected
+
+
+@pytest.mark.parametrize("layout", ["transformers", "course"])
+def test_the_layout_says_where_a_classifier_is_read(
+    pocket, tokenizer, capsys, monkeypatch, layout
+):
+    """transformers writes no names for two classes; the course's has padded texts."""
+    cfg = dataclasses.replace(load_model(pocket).cfg, context_length=128)
+    model = replace_head(GPTModel(cfg), 2)
+    if layout == "transformers":
+        config = GPT2Config(vocab_size=cfg.vocab_size, n_positions=128, n_embd=128)
+        config.n_head, config.n_layer, config.num_labels, config.pad_token_id = (
+            2,
+            3,
+            2,
+            0,
+        )
+        GPT2ForSequenceClassification(config).save_pretrained(pocket)
+    else:
+        (pocket / "model.safetensors").unlink()
+        (pocket / "config.json").write_text('{"n_head": 2}')
+        torch.save(model.state_dict(), pocket / "ckpt.pt")
+    seen, classified = [], program.classify
+    monkeypatch.setattr(
+        program,
+        "classify",
+        lambda *args, padded_to: seen.append(padded_to) or classified(*args),
+    )
+    assert main(["generate", PROMPT]) == 0
+    assert seen == [None if layout == "transformers" else 120]
+    names = ["LABEL_0", "LABEL_1"] if layout == "transformers" else ["ham", "spam"]
+    assert capsys.readouterr().out.split(" (")[0] in names
+
+
+@pytest.mark.parametrize(
+    "flag", ["--temperature", "--top-k", "--top-p", "--seed", "--max-new-tokens"]
+)
+def test_a_classifier_has_no_use_for_flags_of_generating(
+    pocket, tokenizer, capsys, flag
+):
+    save_model(replace_head(load_model(pocket), 2), pocket, tokenizer)
+    assert main(["generate", PROMPT, flag, "1"]) == 1
+    assert flag in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "gpu", "meta", "", "cpu:x"])
+def test_a_device_that_is_not_there_is_said(pocket, capsys, device):
+    assert main(["generate", PROMPT, "--device", device]) == 1
+    printed = capsys.readouterr().err
+    assert "there is cpu" in printed and printed.count("\n") == 1
+
+
+def test_int8_computes_on_the_device_asked_for(pocket, capsys):
+    assert "Nora" in generated(capsys, "--device", "cpu", "--precision", "int8")
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "1.5", "x"])
+def test_a_seed_out_of_range_is_refused(pocket, capsys, seed):
+    with pytest.raises(SystemExit):
+        main(["generate", PROMPT, "--seed", seed])
+    assert "--seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["", " ", "taken", "a-file", "a-file/below"])
+def test_export_writes_over_nothing(pocket, tmp_path, capsys, out):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "model.safetensors").write_text("somebody else's")
+    (tmp_path / "a-file").touch()
+    folder = str(tmp_path / out) if out.strip() else out
+    assert main(["export", "pocket", folder]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "taken" / "model.safetensors").read_text() == "somebody else's"
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "gpt2lib", *arguments],
+        capture_output=True,
+        env=os.environ | environment,
+    )
+
+
+def test_a_narrow_terminal_loses_no_text():
+    ended = run("generate", "日本", "--max-new-tokens", "1", PYTHONIOENCODING="cp1252")
+    assert ended.returncode == 0
+    assert rb"\u65e5\u672c" in ended.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="arguments are text there")
+def test_a_prompt_that_is_no_text_is_blamed_on_the_locale():
+    ended = run("generate", b"caf\xe9", PYTHONUTF8="1")
+    assert ended.returncode == 1
+    assert b"locale" in ended.stderr and ended.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize(

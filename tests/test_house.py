@@ -18,6 +18,7 @@ SOLUTIONS = sorted(ROOT.glob("notebooks/solutions/[0-9]*.ipynb"))
 # What each module may import of the others.
 LAYERS = {
     "config": set(),
+    "devices": set(),
     "files": set(),
     "checkpoint": {"files"},
     "attention": set(),

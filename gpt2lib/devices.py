@@ -1,0 +1,38 @@
+"""Which device computes: the one asked for, or the best there is."""
+
+import torch
+
+
+def perform_non_cpu_backend_check(raise_on_non_availability=False):
+    """The best device there is: "cuda", "mps" or "cpu".
+
+    Raises:
+        RuntimeError: only the CPU is there and raise_on_non_availability is set.
+    """
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    if raise_on_non_availability:
+        raise RuntimeError("no CUDA or MPS device on this machine, only the CPU")
+    return "cpu"
+
+
+def find_device(name=None):
+    """The device of that name, or the best there is if None.
+
+    Raises:
+        ValueError: this machine has no such device, or PyTorch cannot use it.
+    """
+    if name is None:
+        return torch.device(perform_non_cpu_backend_check())
+    try:
+        torch.zeros(1, device=name).item()
+        return torch.device(name)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise ValueError(
+            f"device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}): "
+            f"there is {', '.join(there)}"
+        ) from error
