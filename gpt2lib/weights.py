@@ -457,8 +457,8 @@ def _count_blocks(tensors, layout, path):
         gap = next(i for i in range(number) if i not in present)
         raise ValueError(
             f"{path} does not fit (layout {layout.title})\n"
-            f"missing: {number - len(present)} blocks, {prefix}{gap} the first, although "
-            f"there is {prefix}{number - 1}"
+            f"missing: {number - len(present)} blocks, {prefix}{gap} the first, "
+            f"although there is {prefix}{number - 1}"
         )
     return number
 

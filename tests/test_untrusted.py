@@ -160,9 +160,7 @@ def test_what_is_no_weights_is_never_quoted(tmp_path):
 def test_blocks_that_are_not_there_are_not_built(tmp_path, state):
     for names in (["trf_blocks.99999.norm1.scale"], ["trf_blocks.4.norm1.scale"]):
         torch.save(state | {n: torch.ones(128) for n in names}, tmp_path / "m.pth")
-        with pytest.raises(
-            ValueError, match="missing: .* blocks, trf_blocks.3 the first"
-        ):
+        with pytest.raises(ValueError, match="missing: .* trf_blocks.3 the first"):
             load_model(tmp_path / "m.pth")
     torch.save(state | {"trf_blocks.99999999999.x": torch.ones(1)}, tmp_path / "m.pth")
     with pytest.raises(ValueError, match="unexpected: trf_blocks.99999999999.x"):
