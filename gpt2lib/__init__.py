@@ -37,6 +37,7 @@ from gpt2lib.config import (
     POCKET,
     GPTConfig,
 )
+from gpt2lib.devices import perform_non_cpu_backend_check
 from gpt2lib.files import download
 from gpt2lib.generate import generate, stream
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
@@ -50,7 +51,6 @@ from gpt2lib.weights import (
     load_model,
     load_openai_124m_gpt2,
     load_openai_355m_gpt2,
-    perform_non_cpu_backend_check,
     save_model,
 )
 

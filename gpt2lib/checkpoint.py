@@ -1,6 +1,5 @@
 """Weight files of any make become named tensors. Nothing in them is ever run."""
 
-import json
 import pickle
 import re
 import zipfile
@@ -12,11 +11,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from gpt2lib import files
+from gpt2lib.untrusted import inside, read_json, recognise, shown, some
 
-# Wrappers prefix every name.
-PREFIX = re.compile(r"^((_orig_mod|module|transformer)\.)+")
+# Wrappers add parts to names, and whatever holds the model stands before its own.
+WRAPPERS = re.compile(r"(?<![^.])_(orig_mod|(fsdp|checkpoint)_wrapped_module)\.")
+OWN_NAMES = re.compile(
+    r"(?<![^.])(h\.\d|(wte|wpe|ln_f|lm_head|score)\.|"
+    r"(tok_emb|pos_emb|trf_blocks|final_norm|out_head)\.)"
+)
+PART = re.compile(r"-\d+-of-\d+(?=\.\w+$)")  # of a name, where weights are in parts
 
 CLASS_HEAD = "score.weight"  # transformers' name for the head of a classifier
+HEAD_BIAS = "out_head.bias"  # of the course's classifiers
+TIED = {"lm_head.weight": "wte.weight", "out_head.weight": "tok_emb.weight"}
+LORA = re.compile(r"\.lora_\w+(\.|$)|\.[AB]$|^base_model\.model\.")
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -25,6 +33,10 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
     "ckpt.pt",
 )
+STATE_DICTS = ("model", "model_state_dict", "state_dict", "module")
+HEADS = ("n_head", "n_heads", "num_attention_heads")
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+NUMBERS = (*FLOATS, torch.bool, torch.uint8, torch.int8, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -38,84 +50,140 @@ class Checkpoint:
     def find(cls, name_or_path):
         path = files.find_model(name_or_path)
         if path.is_file():
-            return cls(path, (path,))
+            return cls(path, _shards(path))
         present = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
         if not present:
-            raise FileNotFoundError(
-                f"{path} has no weights: none of {', '.join(WEIGHT_FILES)} is there, "
-                f"only {some(sorted(p.name for p in path.iterdir()), 8) or 'nothing'}"
-            )
-        if present[0].suffix != ".json":
-            return cls(path, (present[0],))
-        index = _read_json(present[0]).get("weight_map")
-        names = set(map(str, index.values())) if isinstance(index, dict) else ()
-        shards = tuple(path / name for name in sorted(names))
-        absent = [shard.name for shard in shards if not shard.is_file()]
-        if absent or not shards:
-            raise FileNotFoundError(
-                f"{present[0]} names parts that are not there "
-                f"({some(absent) or 'none'}): download the model again"
-            )
-        return cls(path, shards)
+            raise FileNotFoundError(_no_weights(path))
+        return cls(path, _shards(present[0]))
 
     @property
     def is_mapped(self):
         """Whether opening only maps the files, so that it costs no memory."""
-        return all(
-            s.suffix == ".safetensors" or zipfile.is_zipfile(s) for s in self.shards
-        )
+        return not any(_start(shard)[:1] == b"\x80" for shard in self.shards)
+
+    @property
+    def n_bytes(self):
+        """The size of all weight files."""
+        return sum(shard.stat().st_size for shard in self.shards)
 
     def open(self):
-        """Every tensor by its name without prefixes, mapped into memory."""
+        """Every tensor by its name without prefixes, mapped into memory.
+
+        Raises:
+            ValueError: no weights, damaged, refused, or two tensors of one name.
+        """
         tensors = {}
         for shard in self.shards:
-            for name, tensor in _state_dict(_open(shard), shard).items():
-                tensors[PREFIX.sub("", name)] = tensor
-        if CLASS_HEAD in tensors:
+            for name, tensor in _state_dict(_read(shard), shard).items():
+                own = _own_name(name)
+                if not same(tensors.setdefault(own, tensor), tensor):
+                    raise ValueError(
+                        f"{shard} has two different tensors for {shown(own)}, one of "
+                        f"them called {shown(name)}: remove one"
+                    )
+        for head, embedding in TIED.items():  # some programs keep but one of the two
+            if head in tensors and not {embedding, HEAD_BIAS} & tensors.keys():
+                tensors[embedding] = tensors.pop(head)
+        if CLASS_HEAD in tensors and "lm_head.weight" not in tensors:
             tensors["lm_head.weight"] = tensors.pop(CLASS_HEAD)
         return tensors
 
     def settings(self):
-        """What config.json, or else nanoGPT's model_args, say, in their own words."""
+        """What config.json and the file itself say, in their own words.
+
+        Raises:
+            ValueError: they contradict each other, or a value is of another type.
+        """
         folder = self.path if self.path.is_dir() else self.path.parent
+        beside, within = {}, {}
         if (folder / "config.json").is_file():
-            return _read_json(folder / "config.json")
-        if len(self.shards) > 1 or self.shards[0].suffix == ".safetensors":
-            return {}
-        contents = _open(self.shards[0])
-        arguments = contents.get("model_args") if isinstance(contents, dict) else None
-        return arguments if isinstance(arguments, dict) else {}
+            beside = read_json(folder / "config.json")
+        # Not if that would read a large file a second time for nothing.
+        if self.is_mapped or not _heads(beside):
+            within = _settings_in(_read(self.shards[0]))
+        heads = _heads(within) + _heads(beside)
+        if any(number != heads[0] for number in heads):
+            raise ValueError(
+                f"{self.path} gives its number of heads as {some(heads)}: correct its "
+                "config.json, or take it away"
+            )
+        return _check_task(within | beside, folder / "config.json")
 
 
-def _read_json(path):
-    try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-        return contents | {}
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no JSON object ({error}): get it again") from error
+def _own_name(name):
+    """A tensor's name without what wrappers and whoever holds the model put before."""
+    name = WRAPPERS.sub("", name)
+    own = OWN_NAMES.search(name)
+    return name[own.start() :] if own else name
 
 
-def _open(path):
-    """The contents of a weight file; tensors are mapped, not read, where possible."""
-    with open(path, "rb") as file:
-        start = file.read(64)
-    if start and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
-        raise ValueError(
-            f"{path} is a text file ({start[:24].decode()!r}...), not weights: perhaps "
-            "a pointer or an error page was saved instead; download it again"
+def same(tensor, other):
+    """Whether two tensors are equal, in their kind of number too."""
+    alike = tensor.shape == other.shape and tensor.dtype == other.dtype
+    return tensor is other or (alike and torch.equal(tensor, other))
+
+
+def _shards(file):
+    """The files of a model, given one of them: the only one, a part, or the index."""
+    index = file
+    if PART.search(file.name):
+        index = file.with_name(PART.sub("", file.name) + ".index.json")
+    if not index.name.endswith(".index.json"):
+        return (file,)
+    if not index.is_file():
+        raise FileNotFoundError(
+            f"{file} is one of several parts, and {index.name}, which names them all, "
+            "is not beside it: download the model again"
         )
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(_damaged(path, error)) from error
+    names = read_json(index).get("weight_map")
+    names = list(names.values()) if isinstance(names, dict) else []
+    names = set(names) if all(isinstance(name, str) for name in names) else names
+    shards = sorted(inside(index.parent, name) for name in names)
+    absent = [shard.name for shard in shards if not shard.is_file()]
+    if absent or not shards:
+        raise FileNotFoundError(
+            f"{index} names parts that are not there ({some(absent) or 'none'}): "
+            "download the model again"
+        )
+    return tuple(shards)
+
+
+def _no_weights(folder):
+    names = sorted(path.name for path in folder.iterdir())
+    kinds = [(name, kind) for name in names if (kind := recognise(name))]
+    return (
+        f"{folder} has no weights: none of {', '.join(WEIGHT_FILES)} is there, only "
+        f"{some(names, 8) or 'nothing'}"
+    ) + "".join(f"; {n} is {kind.what}: {kind.advice}" for n, kind in kinds[:1])
+
+
+# ---------------------------------------------------------------------- reading a file
+
+
+def _start(path):
+    with open(path, "rb") as file:
+        return file.read(512)
+
+
+def _is_safetensors(start):
+    """Whether a file begins with the length of a JSON text, then that text."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= 10**8
+
+
+def _read(path):
+    """The contents of a weight file; tensors are mapped, not read, where possible."""
+    start = _start(path)
     is_zip = start[:2] == b"PK"
-    if is_zip and not zipfile.is_zipfile(path):
-        raise ValueError(_damaged(path, "its end is missing"))
-    if not is_zip and start[:1] != b"\x80":  # how every binary pickle begins
-        raise ValueError(_damaged(path, "not a file that torch.save wrote"))
+    if is_zip:
+        _check_archive(path)
+    elif not _is_safetensors(start) and start[:1] != b"\x80":  # every binary pickle's
+        raise ValueError(_not_weights(path, recognise(path.name, start)))
     try:
+        if _is_safetensors(start):
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except SafetensorError as error:
+        raise ValueError(_damaged(path, error)) from error
     except pickle.UnpicklingError as error:
         if "truncated" in str(error):
             raise ValueError(_damaged(path, "its end is missing")) from error
@@ -128,29 +196,146 @@ def _open(path):
         raise ValueError(_damaged(path, type(error).__name__)) from error
 
 
+def _check_archive(path):
+    """Refuses a zip file that torch.save did not write, or that holds more than it is.
+
+    Raises:
+        ValueError
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except Exception as error:  # as above
+        raise ValueError(_damaged(path, "its end is missing")) from error
+    names = [member.filename.rpartition("/")[2] for member in members]
+    if "constants.pkl" in names:
+        raise ValueError(
+            f"{path} is a TorchScript program, which would have to be run: save the "
+            "state_dict() of its model instead"
+        )
+    if "data.pkl" not in names:
+        kinds = map(recognise, [path.name, *names[:100]])
+        kind = next(filter(None, kinds), None)
+        raise ValueError(_not_weights(path, kind or recognise("it.zip")))
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    if packed or sum(m.file_size for m in members) > path.stat().st_size:
+        raise ValueError(
+            f"{path} was refused: it is a compressed archive, which torch.save never "
+            "writes and which may unpack to any size. Get it from its origin"
+        )
+
+
+def _not_weights(path, kind):
+    if kind is None:
+        return _damaged(path, "not a file that torch.save or safetensors wrote")
+    return f"{path} is {kind.what}, not weights that gpt2lib reads: {kind.advice}"
+
+
 def _damaged(path, reason):
-    first_line = str(reason).split("\n")[0]
-    return f"{path} is cut off or damaged ({first_line}): download or copy it again"
+    reason = shown(str(reason).split("\n")[0])
+    return f"{path} is cut off or damaged ({reason}): download or copy it again"
+
+
+# ------------------------------------------------------------------------ what is in it
 
 
 def _state_dict(contents, path):
     """The named tensors in a file, without what a training script put around them."""
-    for key in ("model", "model_state_dict", "state_dict"):
+    for key in STATE_DICTS:
         if isinstance(contents, dict) and isinstance(contents.get(key), dict):
             contents = contents[key]
     if not isinstance(contents, dict) or not contents:
         raise ValueError(f"{path} holds no named tensors, so it is no checkpoint")
-    strangers = [str(n) for n, t in contents.items() if not _is_weight(n, t)]
+    strangers = _strangers(contents)
+    inner = [value for value in contents.values() if _holds_tensors(value)]
+    if strangers and len(inner) == 1:
+        contents, strangers = inner[0], []
     if strangers:
         raise ValueError(
             f"{path} holds more than tensors ({some(strangers)}) and no state_dict "
-            "under 'model', 'model_state_dict' or 'state_dict'"
+            f"under {', '.join(map(repr, STATE_DICTS))}"
         )
+    _check_tensors(contents, path)
     return contents
 
 
-def _is_weight(name, tensor):
-    return isinstance(name, str) and getattr(tensor, "layout", None) == torch.strided
+def _strangers(contents):
+    """The names of what is no named tensor."""
+    return [
+        name
+        for name, tensor in contents.items()
+        if not (isinstance(name, str) and isinstance(tensor, torch.Tensor))
+    ]
+
+
+def _holds_tensors(value):
+    return isinstance(value, dict) and bool(value) and not _strangers(value)
+
+
+def _check_tensors(tensors, path):
+    if lora := [name for name in tensors if LORA.search(name)]:
+        raise ValueError(
+            f"{path} holds LoRA layers ({some(lora)}), no whole model: merge them into "
+            "theirs first (merge_lora, or merge_and_unload in PEFT) and save that"
+        )
+    size = path.stat().st_size
+    kinds = {name: _defect(tensor, size) for name, tensor in tensors.items()}
+    wrong = [f"{shown(name)}: {kind}" for name, kind in kinds.items() if kind]
+    if wrong:
+        raise ValueError(
+            f"{path} has tensors that cannot be weights ({some(wrong)}): save plain, "
+            "dense float tensors"
+        )
+
+
+def _defect(tensor, size):
+    """What keeps a tensor from being read, or None; `size` is the file's, in bytes."""
+    if tensor.is_nested or tensor.layout != torch.strided:
+        return "sparse or nested"
+    if tensor.is_meta:
+        return "without numbers"
+    if tensor.is_quantized or tensor.dtype not in NUMBERS:
+        return str(tensor.dtype).removeprefix("torch.")
+    return "more numbers than are in the file" if tensor.nbytes > size else None
+
+
+def _settings_in(contents, depth=2):
+    """Numbers and names that a training script noted beside the weights, by name.
+
+    nanoGPT's model_args describe the model; its config is what the run was asked for.
+    """
+    found, last = {}, {}
+    for name, value in contents.items() if isinstance(contents, dict) else ():
+        if isinstance(value, dict) and depth:
+            inner = _settings_in(value, depth - 1)
+            found, last = inner | found, inner if name == "model_args" else last
+        elif isinstance(name, str) and isinstance(value, str | int | float):
+            found[name] = value
+    return found | last
+
+
+def _heads(settings):
+    return [settings[name] for name in HEADS if settings.get(name) is not None]
+
+
+def _check_task(settings, path):
+    """The settings, those that say what a finetuned model is for being checked."""
+    names = settings.get("id2label")
+    words = [*names, *names.values()] if isinstance(names, dict) else ()
+    wrong = names is not None and not isinstance(names, dict)
+    if wrong or not all(isinstance(word, str) for word in words):
+        raise ValueError(
+            f'{path}: id2label must name each class, as in {{"0": "ham"}}, got '
+            f"{shown(repr(names))}: correct it"
+        )
+    task = settings.get("finetuning_task")
+    if task is not None and not isinstance(task, str):
+        raise ValueError(
+            f"{path}: finetuning_task must be a name, got {shown(repr(task))}: "
+            "correct it"
+        )
+    absent = [n for n in ("id2label", "finetuning_task") if settings.get(n) is None]
+    return {n: value for n, value in settings.items() if n not in absent}
 
 
 def write_tensors(tensors, path, metadata=None):
@@ -163,9 +348,3 @@ def write_tensors(tensors, path, metadata=None):
         save_file(tensors, path, metadata)
     except SafetensorError as error:
         raise OSError(f"{path.parent} could not be written: {error}") from error
-
-
-def some(names, limit=3):
-    """The first few names of many, for a message."""
-    names = list(names)
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

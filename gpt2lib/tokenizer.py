@@ -6,23 +6,31 @@
     load_tokenizer       the tokenizer that belongs to a model folder
 
 The last three share one interface: encode, encode_ordinary, decode, n_vocab,
-eot_token. Source: Sennrich et al. 2016; openai/gpt-2 src/encoder.py.
+eot_token. `vocabulary` reads their files. Source: Sennrich et al. 2016; openai/gpt-2
+src/encoder.py.
 """
 
 import heapq
 import json
 import re
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
 import regex
 
 from gpt2lib import files
+from gpt2lib.vocabulary import (
+    IN_ONE_FILE,
+    TOKENIZER_FILES,
+    check_gpt2s_fits,
+    other_tokenizer,
+    read_vocabulary,
+)
 
 ENDOFTEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
-TOKENIZER_FILES = ("vocab.json", "merges.txt")
 
 # Where GPT-2 may cut before merging: contractions, words with the space before them,
 # numbers, punctuation, white space. No token ever crosses such a cut.
@@ -91,18 +99,20 @@ def learn_merges(pieces):
     stands; then again. Ties go to the pair whose left token, then right token, is
     older (a byte's age is its place in `byte_alphabet`). Stops when no pair is left.
 
-    Counts are updated, never recounted: a merge touches only the pieces that hold its
-    pair, and a heap finds the next one. Entries of the heap may be out of date, since
-    counts of old pairs fall; they are put right when they come up.
+    Counts are updated, never recounted: a merge visits only the places where its pair
+    stands, and a heap finds the next one. Places and entries of the heap may be out of
+    date, since later merges take tokens away; that shows when they come up.
 
     Args:
         pieces: bytes -> how often they occur. No pair is counted across pieces.
     """
     tokens = [bytes([byte]) for byte in byte_alphabet()]
     id_of = {token: id for id, token in enumerate(tokens)}
-    words = [[id_of[bytes([byte])] for byte in piece] for piece in pieces]
-    frequencies = list(pieces.values())
-    counts, places = _count_pairs(words, frequencies)
+    ids, times = [None], [0]  # of all pieces in a row, with None in between
+    for piece, count in pieces.items():
+        ids += [*(id_of[bytes([byte])] for byte in piece), None]
+        times += [count] * (len(piece) + 1)
+    counts, places = _count_pairs(ids, times)
     heap = [(-count, pair) for pair, count in counts.items()]
     heapq.heapify(heap)
     while heap:
@@ -118,45 +128,45 @@ def learn_merges(pieces):
         if new == len(tokens):
             tokens.append(left + right)
         fresh = set()
-        for place in places.pop(pair):
-            old = words[place]
-            words[place] = merge_pair(old, pair, new)
-            for gone in zip(old, old[1:]):
-                counts[gone] -= frequencies[place]
-            for come in zip(words[place], words[place][1:]):
-                counts[come] += frequencies[place]
-                if new in come:
-                    places[come].add(place)
-                    fresh.add(come)
+        for place, gone, come in _merge(ids, places.pop(pair), pair, new, tokens):
+            counts[gone] -= times[place]
+            counts[come] += times[place]
+            places[come].append(place)
+            fresh.add(come)
+        counts[pair] = 0
         for pair in fresh:
             heapq.heappush(heap, (-counts[pair], pair))
 
 
-def _count_pairs(words, frequencies):
-    """How often each pair of neighbours occurs, and in which words."""
-    counts, places = defaultdict(int), defaultdict(set)
-    for place, word in enumerate(words):
-        for pair in zip(word, word[1:]):
-            counts[pair] += frequencies[place]
-            places[pair].add(place)
+def _count_pairs(ids, times):
+    """How often each pair of neighbours occurs, and at which places."""
+    counts, places = defaultdict(int), defaultdict(list)
+    for place, pair in enumerate(zip(ids, ids[1:])):
+        if None not in pair:
+            counts[pair] += times[place]
+            places[pair].append(place)
     return counts, places
 
 
-def merge_pair(ids, pair, new):
-    """Replaces the pair by `new` wherever it stands, from left to right.
+def _merge(ids, places, pair, new, tokens):
+    """Merges a pair wherever it stands, from left to right, and yields what changes:
+    (place, old pair, new pair) for each neighbour.
 
-    >>> merge_pair([1, 2, 3, 1, 2], (1, 2), 9)
-    [9, 3, 9]
+    A token's id stands at its first byte and at its last, so that its neighbours are
+    found on both sides and nothing has to move.
     """
-    merged, i = [], 0
-    while i < len(ids):
-        if ids[i] == pair[0] and tuple(ids[i : i + 2]) == pair:
-            merged.append(new)
-            i += 2
-        else:
-            merged.append(ids[i])
-            i += 1
-    return merged
+    middle, size = len(tokens[pair[0]]), len(tokens[new])
+    for place in sorted(places):
+        right, end = place + middle, place + size
+        if (ids[place], ids[right]) != pair:
+            continue  # one of the two has been merged since
+        before, after = ids[place - 1], ids[end]
+        ids[right] = -1  # no token begins here any more
+        ids[place] = ids[end - 1] = new
+        if before is not None:
+            yield place - len(tokens[before]), (before, pair[0]), (before, new)
+        if after is not None:
+            yield place, (pair[1], after), (new, after)
 
 
 def count_pieces(texts, special_tokens=()):
@@ -203,8 +213,10 @@ class BPETokenizer:
         self._bytes_of |= {id: text.encode() for text, id in special_tokens.items()}
         self._rank, self._merged = {}, []
         for rank, (left, right) in enumerate(merges):
-            self._rank[vocab[left], vocab[right]] = rank
-            self._merged.append(vocab[left + right])
+            pair, new = (vocab[left], vocab[right]), vocab[left + right]
+            self._rank[pair] = rank
+            self._merged.append((*pair, new))
+        self._size_of = {id: len(token) for token, id in vocab.items()}
         self._byte_ids = [vocab[bytes([byte])] for byte in range(256)]
         self._find_pieces = regex.compile(GPT2_PATTERN).findall
         self._cache = _PieceCache(self._encode_piece)
@@ -294,33 +306,39 @@ class BPETokenizer:
     def _encode_piece(self, piece):
         """Merges neighbours, lowest rank first, until no pair is in the list.
 
-        Tokens are a linked list, so that a merge moves nothing, and pairs wait in a
-        heap: n log n even for a megabyte without a space.
+        As in `_merge`, a token's id stands at its first byte and at its last, and the
+        pairs wait in a heap: n log n even for a megabyte without a space.
         """
         data = piece.encode()
         if data in self.vocab:  # merging its bytes ends here too
             return (self.vocab[data],)
-        ids = [self._byte_ids[byte] for byte in data] + [None]  # beyond both ends
-        before, after = list(range(-1, len(data))), list(range(1, len(data) + 1))
-        rank_of = self._rank.get
-        heap = []
-        for i, pair in enumerate(zip(ids, ids[1:])):
-            if pair in self._rank:
-                heap.append((self._rank[pair], i))
+        ids = [None, *map(self._byte_ids.__getitem__, data), None]
+        size_of, rank_of, size = self._size_of, self._rank.get, len(ids)
+        # One number for a rank and a place, a fifth of the memory of a tuple.
+        ranks = map(rank_of, zip(ids, ids[1:]))
+        heap = [rank * size + i for i, rank in enumerate(ranks) if rank is not None]
         heapq.heapify(heap)
         while heap:
-            rank, i = heapq.heappop(heap)
-            j = after[i]
-            if rank_of((ids[i], ids[j])) != rank:
+            rank, i = divmod(heapq.heappop(heap), size)
+            left, right, new = self._merged[rank]
+            j, end = i + size_of[left], i + size_of[new]
+            if ids[i] != left or ids[j] != right:
                 continue  # one of the two has been merged since
-            ids[i], ids[j] = self._merged[rank], None
-            after[i] = after[j]
-            before[after[i]] = i
-            for left, right in ((before[i], i), (i, after[i])):
-                rank = rank_of((ids[left], ids[right]))
-                if rank is not None:
-                    heapq.heappush(heap, (rank, left))
-        return tuple(id for id in ids if id is not None)
+            ids[j] = -1
+            ids[i] = ids[end - 1] = new
+            before, after = ids[i - 1], ids[end]
+            if (rank := rank_of((before, new))) is not None:
+                heapq.heappush(heap, rank * size + i - size_of[before])
+            if (rank := rank_of((new, after))) is not None:
+                heapq.heappush(heap, rank * size + i)
+        return tuple(self._walk(ids))
+
+    def _walk(self, ids):
+        """The tokens in `ids`, each once."""
+        i = 1
+        while ids[i] is not None:
+            yield ids[i]
+            i += self._size_of[ids[i]]
 
     def decode_single_token_bytes(self, id):
         """The bytes of one token, which may be a part of a character."""
@@ -353,55 +371,50 @@ class BPETokenizer:
             folder / "vocab.json", json.dumps(vocab, ensure_ascii=False) + "\n"
         )
         files.write_text(folder / "merges.txt", "#version: 0.2\n" + "".join(lines))
+        for name in (IN_ONE_FILE, "added_tokens.json"):  # they would count more
+            (folder / name).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder):
-        """Reads the vocab.json and merges.txt of a folder, GPT-2's among them.
+        """Reads the tokenizer.json, or vocab.json and merges.txt, of a folder.
 
         Tokens that are neither bytes nor merges are special tokens.
 
         Raises:
             FileNotFoundError: one of the two files is missing.
-            ValueError: a file is not what its name says, or they do not fit together.
+            ValueError: a file is not what its name says, they do not fit together, or
+                the tokenizer is of another kind.
         """
         folder = Path(folder)
-        missing = [name for name in TOKENIZER_FILES if not (folder / name).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"{folder} has no {' and no '.join(missing)}: a tokenizer is both "
-                "files, copy them there or download the model again"
-            )
         try:
-            vocab, merges = (
-                (folder / name).read_text(encoding="utf-8") for name in TOKENIZER_FILES
-            )
-            return cls(*_parse(json.loads(vocab), merges))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            return cls(*_parse(*read_vocabulary(folder)))
+        except ValueError as error:
             raise ValueError(
-                f"vocab.json and merges.txt in {folder} are not a byte-level BPE "
-                f"tokenizer ({type(error).__name__}: {error}): download them again"
+                f"the tokenizer in {folder} is not a byte-level BPE tokenizer as "
+                f"GPT-2's ({error}): get its files again, or use what made it"
             ) from error
 
 
-def _parse(ids, merges):
+def _parse(ids, merges, added):
     """Vocab, merges and special tokens, out of the byte alphabet."""
     byte_of = {character: byte for byte, character in byte_alphabet().items()}
+    made = byte_of.keys() | {a + b for a, b in merges}
+    vocab = {token: id for token, id in ids.items() if token in made}
+    without = [repr(token) for token in sorted(made - vocab.keys())]
+    without += [repr(t) for pair in merges for t in pair if t not in vocab]
+    foreign = [repr(t) for t in vocab if not byte_of.keys() >= set(t)]
+    unmade = [repr(t) for t in ids if "Ġ" in t and t not in made and t not in added]
+    if without or foreign:
+        raise ValueError(f"there is no id, or no bytes, for {(without + foreign)[0]}")
+    if unmade:  # it has a space, which no special token is written with
+        raise ValueError(f"no merge makes {unmade[0]}: merges.txt is cut off")
 
     def to_bytes(token):
         return bytes(byte_of[character] for character in token)
 
-    lines = [line for line in merges.split("\n") if line and line[:8] != "#version"]
-    pairs = [(to_bytes(a), to_bytes(b)) for a, b in (line.split(" ") for line in lines)]
-    made = {bytes([byte]) for byte in range(256)} | {a + b for a, b in pairs}
-    vocab, specials = {}, {}
-    for token, id in ids.items():
-        if byte_of.keys() >= set(token) and to_bytes(token) in made:
-            vocab[to_bytes(token)] = id
-        elif "Ġ" in token:  # a space, which no special token is written with
-            raise ValueError(f"no merge makes {token!r}: merges.txt is cut off")
-        else:
-            specials[token] = id
-    return vocab, pairs, specials
+    specials = {token: id for token, id in (ids | added).items() if token not in vocab}
+    pairs = [(to_bytes(left), to_bytes(right)) for left, right in merges]
+    return {to_bytes(token): id for token, id in vocab.items()}, pairs, specials
 
 
 class _PieceCache(dict):
@@ -445,18 +458,70 @@ def get_gpt2_tokenizer():
 def load_tokenizer(name_or_path="pocket"):
     """The tokenizer of a model: a name in bin/, or the path of a folder or file.
 
-    It is read from vocab.json and merges.txt in the folder, or beside the file. A
-    checkpoint that brings neither gets GPT-2's.
+    It is read from tokenizer.json, or vocab.json and merges.txt, in the folder or
+    beside the file. A checkpoint that brings none gets GPT-2's, if it can be its.
 
     Raises:
         FileNotFoundError: no such model, or its tokenizer is missing.
-        ValueError: the tokenizer's files are broken.
+        ValueError: the tokenizer's files are broken, or of another kind of tokenizer.
     """
     path = files.find_model(name_or_path)
     folder = path if path.is_dir() else path.parent
-    if any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if has_tokenizer(path):
         return BPETokenizer.load(folder)
+    check_gpt2s_fits(folder)
     return get_gpt2_tokenizer()
+
+
+def has_tokenizer(path):
+    """Whether a model brings a tokenizer, of whatever kind, in its folder."""
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    ours = any((folder / name).is_file() for name in (*TOKENIZER_FILES, IN_ONE_FILE))
+    return ours or other_tokenizer(folder) is not None
+
+
+def check_tokenizer_fits(tokenizer, vocab_size):
+    """Refuses a tokenizer with ids that a model does not know; fewer are padding.
+
+    Raises:
+        ValueError
+    """
+    if tokenizer.n_vocab > vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.n_vocab} ids, the model only {vocab_size}: "
+            "it belongs to another model; put the model's own vocab.json and "
+            "merges.txt, or tokenizer.json, beside its weights"
+        )
+
+
+def end_of_text(tokenizer):
+    """The id of <|endoftext|>, for those who cannot do without.
+
+    Raises:
+        ValueError: the tokenizer has none.
+    """
+    if tokenizer.eot_token is None:
+        raise ValueError(
+            f"the tokenizer has no {ENDOFTEXT}, which marks where a text ends: add it "
+            "to the tokenizer's special tokens"
+        )
+    return tokenizer.eot_token
+
+
+@contextmanager
+def clear_errors():
+    """Makes ValueErrors of what tiktoken raises where it cannot encode or decode."""
+    try:
+        yield
+    except (KeyError, OverflowError) as error:
+        raise ValueError(f"the tokenizer has no such token: {error}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust code; no Exception
+            raise
+        raise ValueError(
+            "tiktoken cannot encode this text, which has about a million spaces or "
+            'line ends in a row: shorten them, or use load_tokenizer("gpt2")'
+        ) from error
 
 
 def text_to_token_ids(text, tokenizer):
@@ -466,7 +531,8 @@ def text_to_token_ids(text, tokenizer):
     """
     import torch
 
-    ids = tokenizer.encode(text, allowed_special={ENDOFTEXT})
+    with clear_errors():
+        ids = tokenizer.encode(text, allowed_special={ENDOFTEXT})
     return torch.tensor([ids], dtype=torch.int64)
 
 
@@ -476,14 +542,12 @@ def token_ids_to_text(token_ids, tokenizer):
     Shapes: (1, T) or (T,)
 
     Raises:
-        ValueError: several rows.
+        ValueError: several rows, or an id without a token.
     """
     if token_ids.ndim > 1 and len(token_ids) != 1:
         raise ValueError(
             f"one row of ids expected, got shape {tuple(token_ids.shape)}: "
             "pass ids[0], ids[1], ... one at a time"
         )
-    try:
+    with clear_errors():
         return tokenizer.decode(token_ids.flatten().tolist())
-    except KeyError as error:  # tiktoken's, for an id it does not have
-        raise ValueError(f"the tokenizer has no such token: {error}") from error

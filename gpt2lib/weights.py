@@ -18,10 +18,20 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gpt2lib import files
-from gpt2lib.checkpoint import CLASS_HEAD, Checkpoint, some, write_tensors
-from gpt2lib.config import GPTConfig
+from gpt2lib.checkpoint import (
+    CLASS_HEAD,
+    FLOATS,
+    HEAD_BIAS,
+    HEADS,
+    Checkpoint,
+    same,
+    write_tensors,
+)
+from gpt2lib.config import GPT2_124M, GPT2_355M, GPT2_774M, GPT2_1558M, GPTConfig
+from gpt2lib.devices import find_device
 from gpt2lib.fast import PREPARED, check_not_prepared, prepare_to_infer, speed_up
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
+from gpt2lib.untrusted import listed, shown, some
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -82,30 +92,36 @@ COURSE_NAMES |= {"att.W_value.": "att.w_v."}
 
 HUGGING_FACE = Layout("Hugging Face", OPENAI_NAMES, fused_qkv=True, transposed=True)
 NANOGPT = Layout("nanoGPT", OPENAI_NAMES, fused_qkv=True)
+COURSE_LAYOUTS = (
+    Layout("OpenAI-compatible course model", COMBINED_NAMES, fused_qkv=True),
+    Layout("course model", COURSE_NAMES, fused_qkv=False),
+)
 LAYOUTS = (
     HUGGING_FACE,
     NANOGPT,
-    Layout("OpenAI-compatible course model", COMBINED_NAMES, fused_qkv=True),
-    Layout("course model", COURSE_NAMES, fused_qkv=False),
+    *COURSE_LAYOUTS,
     Layout("Raschka, or gpt2lib with separate q, k, v", {}, fused_qkv=False),
     Layout("gpt2lib", {}, fused_qkv=True),
 )
 QKV = ("W_query", "W_key", "W_value")
-HEAD_BIAS = "out_head.bias"  # of the course's classifiers
 
 # Old checkpoints hold causal masks, which are no weights; attn.c_attn.bias is one.
 MASK = re.compile(r"\.attn\.(masked_)?bias$|\.attn?\.mask$")
 
-# Their names of our settings, and what GPTModel computes in one way only.
+# Other programs' names for our settings; settings with one supported value.
 SETTINGS = {
     "vocab_size": ("vocab_size",),
-    "context_length": ("n_positions", "n_ctx", "block_size"),
-    "emb_dim": ("n_embd",),
-    "n_heads": ("n_head",),
-    "n_layers": ("n_layer",),
-    "drop_rate": ("resid_pdrop", "dropout"),
+    "context_length": ("n_positions", "n_ctx", "block_size", "context_length"),
+    "emb_dim": ("n_embd", "emb_dim", "hidden_size"),
+    "n_heads": HEADS,
+    "n_layers": ("n_layer", "n_layers", "num_hidden_layers"),
+    "drop_rate": ("resid_pdrop", "dropout", "drop_rate"),
     "qkv_bias": ("qkv_bias",),
 }
+NUMBERS = ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
+PUBLISHED = [
+    (cfg.emb_dim, cfg.n_layers) for cfg in (GPT2_124M, GPT2_355M, GPT2_774M, GPT2_1558M)
+]
 FIXED_SETTINGS = {
     "model_type": ("gpt2",),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
@@ -140,15 +156,8 @@ def load_model(
     plan = plan_loading(name_or_path, fused_qkv=fused_qkv)
     dtype = torch.float32 if to_prepare else PRECISIONS[precision]
     weights = dict(_carry_out(plan, device, dtype))
-    broken = [
-        n for n, w in weights.items() if not w.sum().isfinite() and w.isnan().any()
-    ]
-    if broken:
-        warnings.warn(
-            f"{name_or_path} has NaN in {len(broken)} tensors ({some(broken)}): its "
-            "logits will be NaN too, the training that made it had failed",
-            stacklevel=2,
-        )
+    for warning in _warnings(plan, weights):
+        warnings.warn(f"{name_or_path} {warning}", stacklevel=2)
     if plan.config.tied_head:
         weights["out_head.weight"] = weights["tok_emb.weight"]
     if plan.folded:
@@ -157,20 +166,39 @@ def load_model(
         model = (OpenAICompatibleGPTModel if fused_qkv else GPTModel)(plan.config)
     model.load_state_dict(weights, assign=True)
     model.tie_head()
-    prepared = prepare_to_infer(model, precision) if to_prepare else model
-    return speed_up(prepared).eval()
+    model = prepare_to_infer(model, precision) if to_prepare else model
+    return speed_up(model).eval()
+
+
+def _warnings(plan, weights):
+    """What may be wrong with a model although everything fits."""
+    if plan.heads_are_guessed:
+        yield (
+            f"does not say how many heads it has, so {plan.config.n_heads} is a guess "
+            '(emb_dim / 64, as in OpenAI\'s sizes): put a config.json with "n_head" '
+            "beside it"
+        )
+    broken = [
+        n
+        for n, w in weights.items()
+        if not w.sum().isfinite() and not w.isfinite().all()
+    ]
+    if broken:
+        yield (
+            f"has NaN or infinity in {len(broken)} tensors ({some(broken)}): its "
+            "logits will be useless too, the training that made it had failed"
+        )
 
 
 def _check_precision(precision, device):
     """Whether the weights are to be prepared; ValueError if they cannot be."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}")
-    on_cpu = torch.device(device).type == "cpu"
-    if precision == "int8" and not on_cpu:
+    if precision == "int8" and not str(device).startswith("cpu"):
         raise ValueError(
             f"int8 is for the CPU, got device {str(device)!r}: use bfloat16 or float16"
         )
-    return on_cpu and precision in PREPARED
+    return find_device(device).type == "cpu" and precision in PREPARED
 
 
 @dataclass(frozen=True)
@@ -195,6 +223,16 @@ class LoadPlan:
     zeros: dict[str, tuple]
     dropped: list[str]
     folded: list[str]
+    heads_are_guessed: bool = False
+
+    @property
+    def is_course_classifier(self):
+        """Whether the course trained it to tell classes apart, at a padded position.
+
+        Its head has a bias, which `replace_head` and transformers never give it.
+        """
+        of_course = self.layout in COURSE_LAYOUTS or bool(self.folded)
+        return bool(self.config.n_classes) and of_course
 
     def __str__(self):
         split = sum(len(step.targets) == 3 for step in self.steps)
@@ -212,6 +250,8 @@ class LoadPlan:
             "dropped": f"{len(self.dropped)} {dropped}".rstrip(),
             "parameters": f"{self.config.n_params:,}",
         }
+        if self.heads_are_guessed:
+            lines["heads"] = f"{self.config.n_heads}, a guess: emb_dim / 64"
         return "\n".join(f"{name + ':':18}{value}" for name, value in lines.items())
 
     def _head(self):
@@ -230,7 +270,7 @@ def plan_loading(name_or_path, *, fused_qkv=True):
     checkpoint = Checkpoint.find(name_or_path)
     tensors = checkpoint.open()
     layout = _find_layout(tensors, checkpoint.path)
-    config = _infer_config(tensors, checkpoint, layout)
+    config, guessed = _infer_config(tensors, checkpoint, layout)
     wanted = _tensor_shapes(dataclasses.replace(config, fused_qkv=layout.fused_qkv))
     if config.tied_head:
         del wanted["out_head.weight"]
@@ -242,10 +282,11 @@ def plan_loading(name_or_path, *, fused_qkv=True):
     expected = {layout.name(n): layout.shape(n, s) for n, s in wanted.items()}
     dropped = [name for name in tensors if _is_dispensable(name, tensors, config)]
     folded = [name for name in tensors if config.n_classes and name == HEAD_BIAS]
-    _check_fit(tensors, expected, dropped + folded, checkpoint.path, layout)
+    expected |= dict.fromkeys(folded, (config.n_classes,))
+    _check_fit(tensors, expected, dropped, checkpoint, layout)
     config = dataclasses.replace(config, fused_qkv=fused_qkv)
     steps = list(_regroup(wanted, fused_qkv))
-    return LoadPlan(checkpoint, layout, config, steps, zeros, dropped, folded)
+    return LoadPlan(checkpoint, layout, config, steps, zeros, dropped, folded, guessed)
 
 
 def _is_dispensable(name, tensors, config):
@@ -267,10 +308,14 @@ class _ShapesOnly(TorchFunctionMode):
 
 
 def _tensor_shapes(cfg):
-    """Name -> shape of every tensor of a model, which is not built."""
+    """Name -> shape of every tensor of a model; only one of its blocks is built."""
     with _ShapesOnly(), torch.device("meta"):
-        tensors = GPTModel(cfg).state_dict()
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        tensors = GPTModel(dataclasses.replace(cfg, n_layers=1)).state_dict()
+    shapes = {}
+    for i in range(cfg.n_layers):
+        for name, tensor in tensors.items():
+            shapes[name.replace("blocks.0.", f"blocks.{i}.")] = tuple(tensor.shape)
+    return shapes
 
 
 def _regroup(names, fused_qkv):
@@ -317,9 +362,9 @@ def _carry_out(plan, device, dtype):
 def _fold_head_bias(weights, bias):
     """Moves the bias of a head for classes to where it has the same effect."""
     head, shift = weights["out_head.weight"], weights["final_norm.shift"]
-    # The shift whose product with the head is the bias; pinv knows only wide floats.
-    moved = torch.linalg.pinv(head.double()) @ bias.to(head.device).double()
-    weights["final_norm.shift"] = (shift + moved).to(shift.dtype)
+    # The shift whose product with the head is the bias; only CPUs all have float64.
+    moved = torch.linalg.pinv(head.cpu().double()) @ bias.double()
+    weights["final_norm.shift"] = (shift.cpu() + moved).to(shift)
 
 
 def _is_matrix(name):
@@ -342,14 +387,15 @@ def _find_layout(tensors, path):
         )
     if best is HUGGING_FACE:
         weight = tensors.get("h.0.mlp.c_fc.weight", torch.empty(1, 4))
-        best = NANOGPT if weight.shape[0] > weight.shape[-1] else HUGGING_FACE
+        is_tall = weight.ndim == 2 and weight.shape[0] > weight.shape[1]
+        best = NANOGPT if is_tall else HUGGING_FACE
     return best
 
 
 def _infer_config(tensors, checkpoint, layout):
-    """The config that tensors and settings agree on; only n_heads needs the latter."""
+    """The config that tensors and settings agree on, and whether n_heads is a guess."""
     path, settings = checkpoint.path, _our_settings(checkpoint)
-    known = _measure(tensors, layout)
+    known = _measure(tensors, layout, path)
     contradictions = [
         f"{name}: {settings[name]} in the config, {value} in the tensors"
         for name, value in known.items()
@@ -362,7 +408,8 @@ def _infer_config(tensors, checkpoint, layout):
         )
     known = settings | known
     known.setdefault("emb_dim", GPTConfig.emb_dim)  # its absence is reported later
-    if "n_heads" not in known and known["emb_dim"] % 64:
+    guessed = "n_heads" not in known
+    if guessed and known["emb_dim"] % 64:
         raise ValueError(
             f"{path}: the number of heads is not in the tensors, and emb_dim "
             f"{known['emb_dim']} is no multiple of 64: put a config.json with "
@@ -373,64 +420,103 @@ def _infer_config(tensors, checkpoint, layout):
         "n_heads": known["emb_dim"] // 64,
         "qkv_bias": any(name.endswith(bias) for name in tensors),
     }
-    return GPTConfig(**usual | known)
+    try:
+        cfg = GPTConfig(**usual | known)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return cfg, guessed and (cfg.emb_dim, cfg.n_layers) not in PUBLISHED
 
 
-def _measure(tensors, layout):
+def _measure(tensors, layout, path):
     """The part of the config that names and shapes tell."""
     names = ("tok_emb.weight", "pos_emb.weight", "final_norm.scale", "out_head.weight")
-    embedding, positions, norm, head = (tensors.get(layout.name(n)) for n in names)
+    found = [tensors.get(layout.name(name), torch.empty(())) for name in names]
+    embedding, positions, norm, head = found
     known = {}
-    if norm is not None:
+    if norm.ndim == 1:
         known["emb_dim"] = len(norm)
-    if embedding is not None and embedding.ndim == 2:
+    if embedding.ndim == 2:
         known["vocab_size"], known["emb_dim"] = embedding.shape
-    if positions is not None and positions.ndim == 2:
+    if positions.ndim == 2:
         known["context_length"] = positions.shape[0]
-    block = re.compile(re.escape(layout.name("trf_blocks.")) + r"(\d+)\.")
-    indices = [int(found[1]) for name in tensors if (found := block.match(name))]
-    known["n_layers"] = max(indices, default=0) + 1
-    known["tied_head"] = head is None or (
-        embedding is not None and torch.equal(head, embedding)
-    )
-    if head is not None and embedding is not None and 2 * len(head) < len(embedding):
+    known["n_layers"] = _count_blocks(tensors, layout, path)
+    has_head = layout.name("out_head.weight") in tensors
+    known["tied_head"] = not has_head or same(head, embedding)
+    if head.ndim == embedding.ndim == 2 and 2 * len(head) < len(embedding):
         known["n_classes"] = len(head)  # few; a head nearly as long is a damaged one
     return known
 
 
+def _count_blocks(tensors, layout, path):
+    """The number of blocks; one that is there shows that all before it must be."""
+    prefix = layout.name("trf_blocks.")
+    block = re.compile(re.escape(prefix) + r"([0-9]{1,9})\.")
+    present = {int(found[1]) for name in tensors if (found := block.match(name))}
+    number = max(present, default=0) + 1
+    if present and number > len(present):
+        gap = next(i for i in range(number) if i not in present)
+        raise ValueError(
+            f"{path} does not fit (layout {layout.title})\n"
+            f"missing: {number - len(present)} blocks, {prefix}{gap} the first, "
+            f"although there is {prefix}{number - 1}"
+        )
+    return number
+
+
 def _our_settings(checkpoint):
     """What the files beside the weights say, in our names."""
-    given = checkpoint.settings()
+    given, path = checkpoint.settings(), checkpoint.path
     for name, allowed in FIXED_SETTINGS.items():
         if given.get(name, allowed[0]) not in allowed:
             raise ValueError(
-                f"{checkpoint.path}: {name} is {given[name]!r}, but GPT-2 has "
+                f"{path}: {name} is {shown(repr(given[name]))}, but GPT-2 has "
                 f"{allowed[0]!r}, and gpt2lib computes nothing else"
             )
-    return {
-        ours: given[theirs]
-        for ours, names in SETTINGS.items()
-        for theirs in reversed(names)
-        if given.get(theirs) is not None
-    }
+    settings = {}
+    for ours, names in SETTINGS.items():
+        for theirs in reversed(names):
+            value = given.get(theirs)
+            if ours in NUMBERS and value is not None and not _is_count(value):
+                raise ValueError(
+                    f"{path}: {theirs} must be a whole number from 1 to 2**31, got "
+                    f"{shown(repr(value))}: correct the config"
+                )
+            settings |= {} if value is None else {ours: value}
+    return settings
 
 
-def _check_fit(tensors, expected, dropped, path, layout):
+def _is_count(value):
+    return type(value) is int and 1 <= value <= 2**31
+
+
+def _check_fit(tensors, expected, dropped, checkpoint, layout):
     """One ValueError that names every tensor that does not fit."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     missing = [name for name in expected if name not in shapes]
-    unexpected = [n for n in shapes if n not in expected and n not in dropped]
+    known = expected.keys() | set(dropped)
+    unexpected = [name for name in shapes if name not in known]
     misshaped = [
         f"{name} is {shapes[name]}, must be {shape}"
         for name, shape in expected.items()
         if shapes.get(name, shape) != shape
     ]
+    used = {name: tensor for name, tensor in tensors.items() if name in expected}
+    misshaped += [
+        f"{name} is {str(tensor.dtype).removeprefix('torch.')}, must be floats"
+        for name, tensor in used.items()
+        if tensor.dtype not in FLOATS
+    ]
     if missing or unexpected or misshaped:
         raise ValueError(
-            f"{path} does not fit (layout {layout.title})\n"
-            f"missing: {', '.join(missing) or 'none'}\n"
-            f"unexpected: {', '.join(unexpected) or 'none'}\n"
-            f"misshaped: {'; '.join(misshaped) or 'none'}"
+            f"{checkpoint.path} does not fit (layout {layout.title})\n"
+            f"missing: {listed(missing)}\n"
+            f"unexpected: {listed(unexpected)}\n"
+            f"misshaped: {listed(misshaped, '; ')}"
+        )
+    if sum(tensor.nbytes for tensor in used.values()) > checkpoint.n_bytes:
+        raise ValueError(
+            f"{checkpoint.path} was refused: several of its tensors are the same "
+            "numbers, so that it asks for more memory than the file has"
         )
 
 
@@ -446,7 +532,8 @@ def save_model(model, folder, tokenizer=None, settings=None):
         settings: more entries for config.json.
 
     Raises:
-        ValueError: a tokenizer that cannot be saved, or weights prepared to infer.
+        ValueError: a tokenizer that cannot be saved, LoRA layers, or weights prepared
+            to infer.
     """
     check_not_prepared(model, "saved")
     if tokenizer is not None and not hasattr(tokenizer, "save"):
@@ -456,7 +543,7 @@ def save_model(model, folder, tokenizer=None, settings=None):
         )
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     tensors = _hugging_face_tensors(model)
-    config = _hugging_face_config(model, tokenizer) | (settings or {})
+    config = _hugging_face_config(model, tokenizer, settings or {})
     config = json.dumps(config, indent=2) + "\n"
     folder = Path(folder)
     with ExitStack() as both:
@@ -473,6 +560,7 @@ def save_model(model, folder, tokenizer=None, settings=None):
 def _hugging_face_tensors(model):
     """The model's weights under GPT2LMHeadModel's names, in its layout."""
     cfg, weights = model.cfg, model.state_dict()
+    _check_is_gpt2(cfg, weights)
     head = weights.pop("out_head.weight") if cfg.tied_head else None
     if head is not None and not head.equal(weights["tok_emb.weight"]):
         raise ValueError(
@@ -493,7 +581,21 @@ def _hugging_face_tensors(model):
     return {heads.get(n, f"transformer.{n}"): tensor for n, tensor in tensors.items()}
 
 
-def _hugging_face_config(model, tokenizer):
+def _check_is_gpt2(cfg, weights):
+    """Refuses to save what `load_model` would not open."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wanted = _tensor_shapes(cfg)
+    names = shapes.keys() | wanted.keys()
+    other = sorted(n for n in names if shapes.get(n) != wanted.get(n))
+    if other:
+        raise ValueError(
+            f"the model's tensors are not those of its cfg ({some(other)}): if it has "
+            "LoRA layers, call merge_lora(model) before saving; a head for classes "
+            "comes from replace_head(model, n_classes)"
+        )
+
+
+def _hugging_face_config(model, tokenizer, settings):
     cfg = model.cfg
     end = (
         tokenizer.eot_token if tokenizer else 50256 if cfg.vocab_size > 50256 else None
@@ -504,6 +606,7 @@ def _hugging_face_config(model, tokenizer):
         ],
         "vocab_size": cfg.vocab_size,
         "n_positions": cfg.context_length,
+        "n_ctx": cfg.context_length,  # llama.cpp's converter reads this one
         "n_embd": cfg.emb_dim,
         "n_head": cfg.n_heads,
         "n_layer": cfg.n_layers,
@@ -516,25 +619,25 @@ def _hugging_face_config(model, tokenizer):
         "eos_token_id": end,
         "dtype": str(model.tok_emb.weight.dtype).removeprefix("torch."),
         **({"pad_token_id": end} if cfg.n_classes else {}),  # read just before it
-    } | {name: allowed[0] for name, allowed in FIXED_SETTINGS.items()}
+        **{name: allowed[0] for name, allowed in FIXED_SETTINGS.items()},
+        **settings,
+        **(_labels(cfg.n_classes, settings) if cfg.n_classes else {}),
+    }
+
+
+def _labels(n_classes, settings):
+    """The names of all classes, by which transformers counts them."""
+    usual = {i: f"LABEL_{i}" for i in range(n_classes)}
+    names = {str(i): name for i, name in settings.get("id2label", usual).items()}
+    if names.keys() != set(map(str, usual)):
+        raise ValueError(
+            f"id2label must name {n_classes} classes, 0 to {n_classes - 1}, got "
+            f"{some(names)}"
+        )
+    return {"id2label": names, "label2id": {n: int(i) for i, n in names.items()}}
 
 
 # ------------------------------------------------------------------ OpenAI's, by name
-
-
-def perform_non_cpu_backend_check(raise_on_non_availability=False):
-    """The best device there is: "cuda", "mps" or "cpu".
-
-    Raises:
-        RuntimeError: only the CPU is there and raise_on_non_availability is set.
-    """
-    if torch.cuda.is_available():
-        return "cuda"
-    if torch.backends.mps.is_available():
-        return "mps"
-    if raise_on_non_availability:
-        raise RuntimeError("no CUDA or MPS device on this machine, only the CPU")
-    return "cpu"
 
 
 def load_openai_124m_gpt2(device="cpu", eval_mode=False):

@@ -23,7 +23,6 @@ from gpt2lib.tokenizer import (
     get_gpt2_tokenizer,
     learn_merges,
     load_tokenizer,
-    merge_pair,
     text_to_token_ids,
     token_ids_to_text,
 )
@@ -84,6 +83,19 @@ def test_special_tokens_in_the_training_text_keep_ids_without_holes():
 
 
 # ---------------------------------------------------------------- training
+
+
+def merge_pair(ids, pair, new):
+    """Replaces the pair by `new` wherever it stands, from left to right."""
+    merged, i = [], 0
+    while i < len(ids):
+        if tuple(ids[i : i + 2]) == pair:
+            merged.append(new)
+            i += 2
+        else:
+            merged.append(ids[i])
+            i += 1
+    return merged
 
 
 def recounted_merges(pieces, number):

@@ -1,0 +1,172 @@
+"""Files from outside: recognised by their first bytes, read in bounds, safely quoted.
+
+Any of them may be damaged, something else, or made to do harm: nothing is allocated or
+printed because a file says so.
+"""
+
+import codecs
+import json
+import re
+from typing import NamedTuple
+
+MOST_JSON = 2**25  # bytes; the largest vocabularies take 10 MB
+MOST_NAMES = 200  # in one message
+
+
+class Format(NamedTuple):
+    """A kind of file that is not read: how it begins, how it is called, what to do."""
+
+    what: str
+    start: bytes
+    names: str
+    advice: str
+
+
+NEVER = "(?!)"  # matches nothing
+ORIGINAL = "take the model.safetensors or pytorch_model.bin of the same model"
+UNPACK = "unpack it and give what is inside"
+AGAIN = "download the weights again"
+FORMATS = (
+    Format(
+        "a LoRA adapter of PEFT",
+        NEVER.encode(),
+        r"^adapter_(config|model)\.",
+        "merge it into its model there (merge_and_unload) and save that",
+    ),
+    Format("a zip archive", NEVER.encode(), r"\.zip$", UNPACK),
+    Format("a GGUF file of llama.cpp", rb"GGUF", r"\.gguf$", ORIGINAL),
+    Format("a GGML file of llama.cpp", rb"lmgg|fmgg|tjgg", r"\.ggml$|^ggml-", ORIGINAL),
+    Format("an ONNX file", rb"\x08[\x03-\x20][\x12\x1a\x22\x3a]", r"\.onnx$", ORIGINAL),
+    Format("a Keras file (HDF5)", rb"\x89HDF", r"\.(h5|hdf5|keras)$", ORIGINAL),
+    Format(
+        "a TensorFlow file",
+        rb"\x08\x01\x12|\x00\x00.\x08.\x1a\x02\x08|....TFL3",
+        r"\.pb$|\.tflite$|\.ckpt(-\d+)?\.(index|meta|data)|\.(index|data-.*)$",
+        ORIGINAL,
+    ),
+    Format(
+        "a Flax file (msgpack)", rb"[\x81-\x8f][\xa1-\xbf]", r"\.msgpack$", ORIGINAL
+    ),
+    Format(
+        "a NumPy file", rb"\x93NUMPY", r"\.np[yz]$", "save a dict of tensors by name"
+    ),
+    Format("a data set", rb"PAR1|ARROW1", r"\.(parquet|arrow)$", "give a model"),
+    Format(
+        "a compressed file",
+        rb"\x1f\x8b|\x28\xb5\x2f\xfd|\xfd7zXZ|7z\xbc\xaf|BZh|Rar!",
+        r"\.(gz|zst|xz|7z|bz2|rar)$",
+        UNPACK,
+    ),
+    Format("a tar archive", rb".{257}ustar", r"\.tar$", UNPACK),
+    Format(
+        "a text file (a pointer of Git LFS)",
+        rb"version https://git-lfs",
+        NEVER,
+        "'git lfs pull' fetches the weights",
+    ),
+    Format("a text file (a web page)", rb"(?i)\s*<(!doctype|html|\?xml)", NEVER, AGAIN),
+    Format(
+        "a text file (JSON)", rb"\s*[{\[]", NEVER, "give the folder, or its weights"
+    ),
+)
+
+
+def recognise(name, start=b""):
+    """What a file is that gpt2lib cannot read, a `Format`; None for any other.
+
+    Args:
+        name: the file's name, which decides where the first bytes do not.
+        start: some hundred of the first bytes.
+    """
+    start = start.removeprefix(b"\xef\xbb\xbf")
+    for format in FORMATS:
+        if re.match(format.start, start, re.DOTALL):
+            return format
+    if _is_text(start):
+        return Format("a text file", b"", "", AGAIN)
+    return next((f for f in FORMATS if re.search(f.names, name)), None)
+
+
+def _is_text(start):
+    """Whether bytes are UTF-8, the last letter perhaps cut, without control codes."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(c.isprintable() or c in "\t\r\n\ufeff" for c in text)
+
+
+def read_text(path):
+    """A text file of settings or of a vocabulary, with or without byte order mark.
+
+    Raises:
+        ValueError: too large, or not UTF-8.
+    """
+    size = path.stat().st_size
+    if size > MOST_JSON:
+        raise ValueError(
+            f"{path} has {size:,} bytes, at most {MOST_JSON:,} are read: it is not "
+            "what its name says, get it again"
+        )
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}): get it again") from error
+
+
+def read_json(path):
+    """The object in a JSON file.
+
+    Raises:
+        ValueError: something else is in it.
+    """
+    text = read_text(path)
+    try:
+        contents = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        raise ValueError(
+            f"{path} is no JSON object ({reason}): get it again"
+        ) from error
+    if not isinstance(contents, dict):
+        raise ValueError(f"{path} is no JSON object: get it again")
+    return contents
+
+
+def inside(folder, name):
+    """The path of a file that a file in `folder` names: below the folder, nowhere else.
+
+    Raises:
+        ValueError: an absolute path, one that leads out, or no name at all.
+    """
+    plain = isinstance(name, str) and name.isprintable() and 0 < len(name) < 256
+    if not plain or re.search(r"[\\:]|^/|(^|/)\.\.(/|$)", name):
+        raise ValueError(
+            f"a file in {folder} names {shown(name)!r} as a part of the model; only "
+            "files in the same folder are opened: download the model again"
+        )
+    return folder / name
+
+
+def shown(name, limit=100):
+    """A name from a file, safe to print: one line, no control characters, not long."""
+    start = str(name)[: limit + 1]
+    text = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in start
+    )
+    return text[:limit] + "..." if len(text) > limit else text
+
+
+def some(names, limit=3):
+    """The first few names of many, for a message."""
+    names = list(names)
+    return ", ".join(map(shown, names[:limit])) + (
+        ", ..." if len(names) > limit else ""
+    )
+
+
+def listed(names, separator=", "):
+    """All names, for a message; of very many the first, and how many more."""
+    more = len(names) - MOST_NAMES
+    names = [shown(name, 200) for name in names[:MOST_NAMES]]
+    return separator.join(names + [f"{more} more"] * (more > 0)) or "none"

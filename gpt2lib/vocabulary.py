@@ -1,0 +1,165 @@
+"""A tokenizer's files, read as they are: tokens written in the byte alphabet.
+
+Two forms hold the same: vocab.json with merges.txt, as GPT-2 was published, and
+tokenizer.json, which is all that transformers 5 writes. Where both are there,
+tokenizer.json counts, as it does for transformers.
+"""
+
+import fnmatch
+from typing import NamedTuple
+
+from gpt2lib.untrusted import read_json, read_text, shown
+
+TOKENIZER_FILES = ("vocab.json", "merges.txt")
+IN_ONE_FILE = "tokenizer.json"
+OTHER_FILES = {
+    "vocab.txt": "WordPiece, as BERT's",
+    "*.spm": "SentencePiece",
+    "spiece.model": "SentencePiece",
+    "tokenizer.model": "SentencePiece",
+    "sentencepiece*.model": "SentencePiece",
+}
+GPT2_SIZES = range(50257, 50304 + 1)  # some programs pad the vocabulary
+
+# What tokenizer.json may say; None is a setting that is absent.
+SUPPORTED = {
+    ("model", "type"): ("BPE", None),
+    ("model", "dropout"): (None, 0),
+    ("model", "byte_fallback"): (False, None),
+    ("model", "continuing_subword_prefix"): ("", None),
+    ("model", "end_of_word_suffix"): ("", None),
+    ("normalizer",): (None,),
+    ("pre_tokenizer", "type"): ("ByteLevel",),
+    ("pre_tokenizer", "add_prefix_space"): (False,),
+    ("pre_tokenizer", "use_regex"): (True, None),
+    ("post_processor", "type"): ("ByteLevel", "TemplateProcessing", None),
+    ("post_processor", "special_tokens"): ({}, None),
+}
+
+
+class Vocabulary(NamedTuple):
+    """Ids of tokens, pairs to merge, and tokens added to the two as whole texts."""
+
+    ids: dict[str, int]
+    merges: list[tuple[str, str]]
+    added: dict[str, int]
+
+
+def other_tokenizer(folder):
+    """The first file of a tokenizer that is no byte-level BPE and its kind, or None."""
+    for path in sorted(folder.iterdir()):
+        for pattern, kind in OTHER_FILES.items():
+            if fnmatch.fnmatch(path.name, pattern):
+                return path.name, kind
+
+
+def read_vocabulary(folder):
+    """What a folder's tokenizer consists of.
+
+    Raises:
+        FileNotFoundError: vocab.json or merges.txt is missing.
+        ValueError: a file is not what its name says, or of another kind of tokenizer.
+    """
+    config = folder / "tokenizer_config.json"
+    if config.is_file() and read_json(config).get("add_prefix_space"):
+        raise ValueError("tokenizer_config.json sets add_prefix_space")
+    if (folder / IN_ONE_FILE).is_file():
+        found = _read_one_file(read_json(folder / IN_ONE_FILE))
+    else:
+        found = _read_two_files(folder)
+    _check_ids(found)
+    return found
+
+
+def _read_two_files(folder):
+    missing = [name for name in TOKENIZER_FILES if not (folder / name).is_file()]
+    other = other_tokenizer(folder)
+    if len(missing) == 2 and other:
+        raise ValueError("{} is a file of {}".format(*other))
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} has no {' and no '.join(missing)}: a tokenizer is both files, "
+            "copy them there or download the model again"
+        )
+    vocab, merges = (folder / name for name in TOKENIZER_FILES)
+    added = folder / "added_tokens.json"
+    lines = read_text(merges).split("\n")
+    return Vocabulary(
+        read_json(vocab),
+        [_pair(line) for line in lines if line and line[:8] != "#version"],
+        read_json(added) if added.is_file() else {},
+    )
+
+
+def _read_one_file(contents):
+    for place, supported in SUPPORTED.items():
+        value = contents
+        for key in place:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value not in supported:
+            raise ValueError(
+                f"tokenizer.json has {'.'.join(place)} {shown(repr(value))}, "
+                f"{supported[0]!r} is supported"
+            )
+    model = contents.get("model")
+    ids, merges = (
+        (model.get("vocab"), model.get("merges"))
+        if isinstance(model, dict)
+        else (None, None)
+    )
+    added = contents.get("added_tokens") or []
+    if not (isinstance(ids, dict) and isinstance(merges, list)):
+        raise ValueError("tokenizer.json has no vocab with merges")
+    if not isinstance(added, list):
+        raise ValueError("tokenizer.json has added_tokens that are no list")
+    return Vocabulary(ids, [*map(_pair, merges)], dict(map(_added, added)))
+
+
+def _pair(merge):
+    """The two tokens of a merge, written "a b" or ["a", "b"]."""
+    pair = merge.split(" ") if isinstance(merge, str) else merge
+    if isinstance(pair, list) and len(pair) == 2 and all(map(_is_name, pair)):
+        return tuple(pair)
+    raise ValueError(f"the merge {shown(repr(merge))} is not two tokens")
+
+
+def _added(token):
+    """Text and id of an added token, which must stand for exactly its text."""
+    if not isinstance(token, dict) or not _is_name(token.get("content")):
+        raise ValueError(f"the added token {shown(repr(token))} has no content")
+    for flag in ("lstrip", "rstrip", "single_word"):
+        if token.get(flag):
+            raise ValueError(f"the token {shown(token['content'])!r} sets {flag}")
+    return token["content"], token.get("id")
+
+
+def _is_name(value):
+    return isinstance(value, str) and bool(value)
+
+
+def _check_ids(found):
+    """Ids must be those of rows of an embedding: 0, 1, ... with few gaps, each once."""
+    ids = found.ids | found.added
+    for token, id in ids.items():
+        if type(id) is not int or not 0 <= id < 2 * len(ids):
+            raise ValueError(f"the id of {shown(token)!r} is {shown(repr(id))}")
+        if found.ids.get(token, id) != id:
+            raise ValueError(f"{shown(token)!r} has two ids")
+    if len(set(ids.values())) < len(ids):
+        raise ValueError("several tokens have the same id")
+
+
+def check_gpt2s_fits(folder):
+    """Refuses GPT-2's tokenizer for a model whose config.json is of another size.
+
+    Raises:
+        FileNotFoundError
+    """
+    config = folder / "config.json"
+    size = read_json(config).get("vocab_size") if config.is_file() else None
+    if type(size) is int and size not in GPT2_SIZES:
+        raise FileNotFoundError(
+            f"{folder} has no tokenizer, and GPT-2's, of {GPT2_SIZES[0]} ids, does not "
+            f"fit its model of vocab_size {size}: put the model's vocab.json and "
+            "merges.txt, or its tokenizer.json, there"
+        )
