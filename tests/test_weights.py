@@ -37,6 +37,7 @@ from gpt2lib import (
     perform_non_cpu_backend_check,
     save_model,
 )
+from gpt2lib.fast import speed_up
 from gpt2lib.weights import plan_loading
 
 IDS = torch.randint(0, 90, (2, 20), generator=torch.Generator().manual_seed(3))
@@ -55,6 +56,11 @@ def hugging_face(cfg, seed=0, amount=0.1):
     )
     torch.manual_seed(seed)
     return lively(GPT2LMHeadModel(config), amount=amount).eval()
+
+
+def built(cfg, seed=0):
+    """A lively model with the faster forwards that `load_model` gives."""
+    return speed_up(lively(GPTModel(cfg), seed)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -401,7 +407,7 @@ def test_two_names_for_one_tensor_must_agree(reference, expected, tmp_path):
 
 def test_a_model_saved_by_torch_opens_again(tmp_path):
     for fused_qkv in (True, False):
-        model = lively(GPTModel(dataclasses.replace(SMALL, fused_qkv=fused_qkv))).eval()
+        model = built(dataclasses.replace(SMALL, fused_qkv=fused_qkv))
         torch.save(model.state_dict(), tmp_path / "mine.pth")
         opened = load_model(tmp_path / "mine.pth", fused_qkv=fused_qkv)
         assert opened(IDS).equal(model(IDS))
@@ -436,7 +442,7 @@ PLACES = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_the_number_of_heads_is_read_wherever_it_stands(place, tmp_path):
-    model = lively(GPTModel(FOUR)).eval()
+    model = built(FOUR)
     torch.save(PLACES[place](model.state_dict()), tmp_path / "m.pth")
     with warnings.catch_warnings(action="error"):
         assert load_model(tmp_path / "m.pth")(IDS).equal(model(IDS))
@@ -523,7 +529,7 @@ def test_transformers_opens_what_we_save(tmp_path, fused_qkv, qkv_bias, tokenize
     cfg = dataclasses.replace(
         SMALL, vocab_size=400, fused_qkv=fused_qkv, qkv_bias=qkv_bias
     )
-    model = lively(GPTModel(cfg)).eval()
+    model = built(cfg)
     save_model(model, tmp_path, tokenizer)
     theirs = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
     assert torch.allclose(theirs(IDS).logits, model(IDS), atol=1e-4)
@@ -565,7 +571,7 @@ def test_splitting_and_fusing_again_is_bit_exact(tmp_path):
 def test_saving_over_a_model_leaves_other_files_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     for seed in (1, 2):
-        model = lively(GPTModel(SMALL), seed)
+        model = built(SMALL, seed)
         save_model(model, tmp_path)
     assert load_model(tmp_path)(IDS).equal(model.eval()(IDS))
     names = {path.name for path in tmp_path.iterdir()}
@@ -581,7 +587,7 @@ def test_a_tokenizer_that_cannot_be_saved_is_refused_before_anything(tmp_path):
 
 
 def test_a_compiled_model_is_saved_as_the_model(tmp_path):
-    model = speed_up(lively(GPTModel(SMALL))).eval()
+    model = built(SMALL)
     save_model(torch.compile(model), tmp_path)
     assert load_model(tmp_path)(IDS).equal(model(IDS))
 
@@ -596,7 +602,7 @@ def test_a_head_that_came_apart_is_not_dropped_silently(tmp_path):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_transformers_knows_the_classes_of_what_we_save(n_classes, tmp_path):
     cfg = dataclasses.replace(SMALL, tied_head=False, n_classes=n_classes)
-    model = lively(GPTModel(cfg)).eval()
+    model = built(cfg)
     save_model(model, tmp_path)
     theirs = GPT2ForSequenceClassification.from_pretrained(tmp_path).eval()
     assert theirs.config.id2label == {i: f"LABEL_{i}" for i in range(n_classes)}
@@ -638,7 +644,7 @@ def test_llama_cpps_converter_finds_the_context_length(tmp_path):
 
 
 def test_a_full_disk_is_an_os_error_and_leaves_the_old_model(tmp_path, monkeypatch):
-    model = speed_up(lively(GPTModel(SMALL))).eval()
+    model = built(SMALL)
     save_model(model, tmp_path)
 
     def full(*_, **__):
@@ -651,7 +657,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_the_old_model(tmp_path, monkeypat
 
 
 def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
-    model = speed_up(lively(GPTModel(SMALL))).eval()
+    model = built(SMALL)
     save_model(model, tmp_path)
     monkeypatch.setattr("gpt2lib.weights.write_tensors", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
