@@ -16,7 +16,6 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.attention.bias import causal_lower_right
 
 
 def attention_weights(queries, keys, *, causal):
@@ -161,11 +160,14 @@ class MultiHeadAttention(nn.Module):
         Shapes: (B, H, T_q, D), two of (B, H, T_k, D) -> (B, H, T_q, D)
         """
         T_q, T_k = queries.shape[2], keys.shape[2]
+        mask = None
+        if 1 < T_q < T_k:  # is_causal would take them for the first positions
+            mask = queries.new_ones(T_q, T_k, dtype=torch.bool).tril(T_k - T_q)
         return F.scaled_dot_product_attention(
             queries,
             keys,
             values,
-            attn_mask=causal_lower_right(T_q, T_k) if 1 < T_q < T_k else None,
+            attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=T_q == T_k,
         )

@@ -4,6 +4,8 @@ Both sides of every choice by processor are tested on every machine.
 """
 
 import copy
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -361,6 +363,19 @@ def test_a_prepared_model_can_only_infer(precision, tmp_path):
         with pytest.raises(ValueError, match="precision='float32'"):
             refused()
     assert [*tmp_path.iterdir()] == []
+
+
+def test_importing_and_preparing_leave_warnings_as_they_were():
+    program = """
+import warnings
+from gpt2lib import load_model
+assert not any("quantize" in str(rule) for rule in warnings.filters)
+warnings.simplefilter("error", UserWarning)
+before = warnings.filters[:]
+load_model(precision="int8")
+assert warnings.filters == before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_int8_is_refused_on_a_gpu():
