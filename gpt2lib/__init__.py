@@ -24,6 +24,8 @@
 | finetuning     | a trained GPT-2 and examples -> a model for a task, its figures     |
 | weights        | checkpoint <-> model, in every known layout                         |
 | checkpoint     | weight files on disk -> named tensors                               |
+| vocabulary     | a tokenizer's files on disk -> tokens, ids, merges                  |
+| untrusted      | files from outside: recognised, read within bounds, safely quoted   |
 | files          | where bin/ and data/ are, whole files, downloads                    |
 | course         | the classroom: figures, checkers, the storyteller, pocket           |
 """
