@@ -122,9 +122,9 @@ def load_lora(model, path):
     tensors, facts = read_adapter(path)
     try:
         alpha = float(facts["lora_alpha"])
-        if not math.isfinite(alpha):
-            raise ValueError(f"alpha {alpha}")
         rank = next(len(tensor) for n, tensor in tensors.items() if n.endswith(".A"))
+        if not math.isfinite(alpha) or rank not in range(1, model.cfg.emb_dim + 1):
+            raise ValueError(f"alpha {alpha}, rank {rank}")
     except (KeyError, ValueError, StopIteration, TypeError) as error:
         raise ValueError(
             f"{path} holds no LoRA layers of gpt2lib ({shown(repr(error))}): give what "
@@ -138,7 +138,7 @@ def load_lora(model, path):
         )
     if not all(t.dtype in FLOATS and t.isfinite().all() for t in tensors.values()):
         raise ValueError(
-            f"{path} has numbers that are no finite floats: train it again"
+            f"{path} has numbers that are NaN or no floats: train it again"
         )
     add_lora(model, rank, alpha)
     parameters = dict(model.named_parameters())

@@ -143,7 +143,7 @@ def test_adapters_of_other_shapes_or_numbers_change_nothing(adapter, change):
     model = small()
     model.tok_emb.weight.requires_grad_(False)
     before = logits(model)
-    with pytest.raises(ValueError, match="does not fit|no LoRA layers|finite floats"):
+    with pytest.raises(ValueError, match="does not fit|no LoRA layers|no floats"):
         load_lora(model, path)
     assert torch.equal(logits(model), before)
     assert not model.tok_emb.weight.requires_grad
