@@ -25,6 +25,8 @@
 | weights        | checkpoint <-> model, in every known layout                         |
 | checkpoint     | weight files on disk -> named tensors                               |
 | devices        | which device computes                                               |
+| vocabulary     | a tokenizer's files on disk -> tokens, ids, merges                  |
+| untrusted      | files from outside: recognised, read within bounds, safely quoted   |
 | files          | where bin/ and data/ are, whole files, downloads                    |
 | course         | the classroom: figures, checkers, the storyteller, pocket           |
 """

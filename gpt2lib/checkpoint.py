@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from gpt2lib import files
@@ -336,6 +336,31 @@ def _check_task(settings, path):
         )
     absent = [n for n in ("id2label", "finetuning_task") if settings.get(n) is None]
     return {n: value for n, value in settings.items() if n not in absent}
+
+
+def read_adapter(path):
+    """The tensors of a LoRA adapter, and the facts in its header.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no safetensors file, or PEFT's.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the file that save_lora wrote")
+    start = _start(path)
+    if not _is_safetensors(start):
+        raise ValueError(_not_weights(path, recognise(path.name, start)))
+    try:
+        with safe_open(path, "pt") as file:
+            facts, tensors = file.metadata() or {}, {}
+            for name in file.keys():  # noqa: SIM118
+                tensors[name] = file.get_tensor(name)
+    except SafetensorError as error:
+        raise ValueError(_damaged(path, error)) from error
+    if any(name.startswith("base_model.") for name in tensors):
+        raise ValueError(_not_weights(path, recognise("adapter_model.")))
+    return tensors, facts
 
 
 def write_tensors(tensors, path, metadata=None):

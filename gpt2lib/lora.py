@@ -5,13 +5,15 @@ W x + (alpha / rank) B A x, of which only A and B are trained. Afterwards the pr
 can be added into W, and nothing of the detour is left.
 """
 
+import math
+
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from gpt2lib import files
-from gpt2lib.checkpoint import write_tensors
+from gpt2lib.checkpoint import FLOATS, read_adapter, write_tensors
 from gpt2lib.fast import check_not_prepared
+from gpt2lib.untrusted import shown
 
 RANK, ALPHA = 8, 16
 PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")
@@ -48,13 +50,17 @@ def add_lora(model, rank=RANK, alpha=ALPHA, seed=0):
     A head for classes, being new, stays trainable.
 
     Raises:
-        ValueError: the model has them already, or a rank below 1.
+        ValueError: the model has them already, a rank below 1 or above emb_dim, or an
+            alpha that is no number.
     """
-    if rank < 1:
-        raise ValueError(f"rank must be at least 1, got {rank}")
-    check_not_prepared(model, "trained")
-    if has_lora(model):
-        raise ValueError("the model has LoRA layers already: merge_lora(model) first")
+    if type(rank) is not int or not 1 <= rank <= model.cfg.emb_dim:
+        raise ValueError(
+            f"rank must be a whole number, at least 1 and at most emb_dim "
+            f"({model.cfg.emb_dim}), got {rank!r}"
+        )
+    if not math.isfinite(alpha):
+        raise ValueError(f"alpha must be a number, got {alpha}")
+    _check_has_none(model)
     model.requires_grad_(False)
     model.out_head.weight.requires_grad_(bool(model.cfg.n_classes))
     generator = torch.Generator().manual_seed(seed)
@@ -63,6 +69,12 @@ def add_lora(model, rank=RANK, alpha=ALPHA, seed=0):
             if linear := getattr(block.att, name, None):
                 setattr(block.att, name, LoRALinear(linear, rank, alpha, generator))
     return model
+
+
+def _check_has_none(model):
+    check_not_prepared(model, "trained")
+    if has_lora(model):
+        raise ValueError("the model has LoRA layers already: merge_lora(model) first")
 
 
 def merge_lora(model):
@@ -103,25 +115,48 @@ def load_lora(model, path):
     """Gives a model the LoRA layers of a file, in place; the model is the one trained.
 
     Raises:
-        ValueError: not such a file, or one of another model.
+        FileNotFoundError: no such file.
+        ValueError: not such a file, or one of another model, which stays as it was.
     """
+    _check_has_none(model)
+    tensors, facts = read_adapter(path)
     try:
-        with safe_open(path, "pt") as file:
-            alpha = float((file.metadata() or {})["lora_alpha"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        rank = next(len(tensor) for name, tensor in tensors.items() if ".A" in name)
-    except (SafetensorError, KeyError, ValueError, StopIteration) as error:
-        raise ValueError(f"{path} holds no LoRA layers ({error!r})") from error
-    add_lora(model, rank, alpha)
-    wanted = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    shapes = {n: tuple(p.shape) for n, p in wanted.items()}
-    if {n: tuple(t.shape) for n, t in tensors.items()} != shapes:
-        merge_lora(model)
+        alpha = float(facts["lora_alpha"])
+        rank = next(len(tensor) for n, tensor in tensors.items() if n.endswith(".A"))
+        if not math.isfinite(alpha) or rank not in range(1, model.cfg.emb_dim + 1):
+            raise ValueError(f"alpha {alpha}, rank {rank}")
+    except (KeyError, ValueError, StopIteration, TypeError) as error:
+        raise ValueError(
+            f"{path} holds no LoRA layers of gpt2lib ({shown(repr(error))}): give what "
+            "save_lora wrote"
+        ) from error
+    wanted = _adapter_shapes(model, rank)
+    if {n: tuple(t.shape) for n, t in tensors.items()} != wanted:
         raise ValueError(
             f"{path} does not fit: its LoRA layers are of a model of another size, "
             "other attention class (fused_qkv), or another head"
         )
+    if not all(t.dtype in FLOATS and t.isfinite().all() for t in tensors.values()):
+        raise ValueError(
+            f"{path} has numbers that are NaN or no floats: train it again"
+        )
+    add_lora(model, rank, alpha)
+    parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for name, parameter in wanted.items():
-            parameter.copy_(tensors[name])
+        for name, tensor in tensors.items():
+            parameters[name].copy_(tensor)
     return model
+
+
+def _adapter_shapes(model, rank):
+    """Name -> shape of what `save_lora` writes for a model with detours of `rank`."""
+    shapes = {}
+    if model.cfg.n_classes:
+        shapes["out_head.weight"] = tuple(model.out_head.weight.shape)
+    for i, block in enumerate(model.trf_blocks):
+        for name in PROJECTIONS:
+            if linear := getattr(block.att, name, None):
+                out, in_ = linear.weight.shape
+                prefix = f"trf_blocks.{i}.att.{name}"
+                shapes |= {f"{prefix}.A": (rank, in_), f"{prefix}.B": (out, rank)}
+    return shapes

@@ -14,7 +14,6 @@ import heapq
 import json
 import re
 from collections import Counter, defaultdict
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -508,20 +507,18 @@ def end_of_text(tokenizer):
     return tokenizer.eot_token
 
 
-@contextmanager
-def clear_errors():
-    """Makes ValueErrors of what tiktoken raises where it cannot encode or decode."""
-    try:
-        yield
-    except (KeyError, OverflowError) as error:
-        raise ValueError(f"the tokenizer has no such token: {error}") from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of Rust code; no Exception
-            raise
-        raise ValueError(
-            "tiktoken cannot encode this text, which has about a million spaces or "
-            'line ends in a row: shorten them, or use load_tokenizer("gpt2")'
-        ) from error
+def cut_long_spaces(text):
+    """A text in parts that give the same ids, none too long for tiktoken's regex.
+
+    It fails, or ends the process, at a million spaces with a word behind them. GPT-2's
+    pattern always cuts before the last of several spaces, so that the text may be cut
+    there as well.
+    """
+    start = 0
+    for spaces in regex.finditer(r"\s{10000,}(?=\s)", text):
+        yield text[start : spaces.end()]
+        start = spaces.end()
+    yield text[start:]
 
 
 def text_to_token_ids(text, tokenizer):
@@ -531,8 +528,9 @@ def text_to_token_ids(text, tokenizer):
     """
     import torch
 
-    with clear_errors():
-        ids = tokenizer.encode(text, allowed_special={ENDOFTEXT})
+    ids = []
+    for part in cut_long_spaces(text):
+        ids += tokenizer.encode(part, allowed_special={ENDOFTEXT})
     return torch.tensor([ids], dtype=torch.int64)
 
 
@@ -549,5 +547,10 @@ def token_ids_to_text(token_ids, tokenizer):
             f"one row of ids expected, got shape {tuple(token_ids.shape)}: "
             "pass ids[0], ids[1], ... one at a time"
         )
-    with clear_errors():
+    try:
         return tokenizer.decode(token_ids.flatten().tolist())
+    except (KeyError, OverflowError) as error:  # tiktoken's, for ids it does not have
+        raise ValueError(
+            f"the tokenizer has no such token ({error}); ids go from 0 to "
+            f"{tokenizer.n_vocab - 1}"
+        ) from error

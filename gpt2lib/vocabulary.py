@@ -142,7 +142,9 @@ def _check_ids(found):
     ids = found.ids | found.added
     for token, id in ids.items():
         if type(id) is not int or not 0 <= id < 2 * len(ids):
-            raise ValueError(f"the id of {shown(token)!r} is {shown(repr(id))}")
+            raise ValueError(
+                f"the id of {shown(token)!r} is {shown(repr(id))} among {len(ids)} ids"
+            )
         if found.ids.get(token, id) != id:
             raise ValueError(f"{shown(token)!r} has two ids")
     if len(set(ids.values())) < len(ids):

@@ -59,7 +59,7 @@ LAYERS = {
 <<<<<<< HEAD
     "lora": {"checkpoint", "files", "fast"},
 =======
-    "lora": {"checkpoint", "files", "linear", "untrusted"},
+    "lora": {"checkpoint", "files", "fast", "untrusted"},
 >>>>>>> weights
     "finetuning": {
         "checkpoint",

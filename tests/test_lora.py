@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from small import SMALL, lively
 
-from gpt2lib import GPT2_124M, POCKET, GPTModel
+from gpt2lib import GPT2_124M, POCKET, GPTModel, load_model, save_model
 from gpt2lib.classification import replace_head
 from gpt2lib.lora import LoRALinear, add_lora, load_lora, merge_lora, save_lora
 from gpt2lib.training import Trainer, TrainingSettings
@@ -92,8 +92,15 @@ def test_adapters_are_saved_alone_and_fit_their_model(fused_qkv, tmp_path):
 def test_what_is_no_adapter_is_refused(tmp_path):
     path = tmp_path / "adapter.safetensors"
     path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="no LoRA layers"):
+    with pytest.raises(ValueError, match="is a text file, not weights"):
         load_lora(small(), path)
+    path.write_bytes((99).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ValueError, match="cut off or damaged"):
+        load_lora(small(), path)
+    with pytest.raises(ValueError, match="is a folder"):
+        load_lora(small(), tmp_path)
+    with pytest.raises(FileNotFoundError):
+        load_lora(small(), tmp_path / "none")
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match="no LoRA layers"):
         load_lora(small(), path)
@@ -102,10 +109,77 @@ def test_what_is_no_adapter_is_refused(tmp_path):
         load_lora(small(), path)
 
 
+@pytest.fixture
+def adapter(tmp_path):
+    """A sound adapter: path, tensors, facts."""
+    path = tmp_path / "adapter.safetensors"
+    save_lora(add_lora(small()), path)
+    return path, load_file(path), {"lora_alpha": "16"}
+
+
+@pytest.mark.parametrize("alpha", ["nan", "inf", "-inf", "sixteen", ""])
+def test_an_alpha_that_is_no_number_is_refused(adapter, alpha):
+    path, tensors, _ = adapter
+    save_file(tensors, path, {"lora_alpha": alpha})
+    with pytest.raises(ValueError, match="no LoRA layers of gpt2lib"):
+        load_lora(small(), path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: torch.ones(10**7, 1) if len(t) == 8 else t,
+        lambda t: torch.ones(0, 128) if len(t) == 8 else t[:, :0].contiguous(),
+        lambda t: t[..., None],
+        lambda t: torch.ones(()),
+        lambda t: t.double().to(torch.complex64),
+        lambda t: t.to(torch.int8),
+        lambda t: t / 0,
+    ],
+)
+def test_adapters_of_other_shapes_or_numbers_change_nothing(adapter, change):
+    path, tensors, facts = adapter
+    save_file({n: change(t) for n, t in tensors.items()}, path, facts)
+    model = small()
+    model.tok_emb.weight.requires_grad_(False)
+    before = logits(model)
+    with pytest.raises(ValueError, match="does not fit|no LoRA layers|no floats"):
+        load_lora(model, path)
+    assert torch.equal(logits(model), before)
+    assert not model.tok_emb.weight.requires_grad
+
+
+def test_an_adapter_of_peft_says_what_it_is(adapter):
+    path, tensors, _ = adapter
+    save_file({f"base_model.model.{n}": t for n, t in tensors.items()}, path)
+    with pytest.raises(ValueError, match="adapter of PEFT.*merge_and_unload"):
+        load_lora(small(), path)
+
+
+@BOTH
+def test_a_model_with_detours_is_not_saved_before_merging(fused_qkv, tmp_path):
+    model = add_lora(small(fused_qkv))
+    with pytest.raises(ValueError, match=r"W_\w+\.A.*merge_lora"):
+        save_model(model, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    save_model(merge_lora(model), tmp_path / "new")
+    assert torch.allclose(logits(load_model(tmp_path / "new")), logits(model))
+
+
+def test_ranks_and_alphas_are_checked():
+    for rank in (0, -1, 2.5, True, 129, 10**9):
+        with pytest.raises(ValueError, match="rank must be a whole number, at least 1"):
+            add_lora(small(), rank=rank)
+    with pytest.raises(ValueError, match="alpha must be a number"):
+        add_lora(small(), alpha=float("nan"))
+
+
 def test_twice_or_never_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no LoRA layers to save"):
         save_lora(small(), tmp_path / "a")
     with pytest.raises(ValueError, match="already"):
         add_lora(add_lora(small()))
-    with pytest.raises(ValueError, match="at least 1"):
-        add_lora(small(), rank=0)
+    adapter = tmp_path / "adapter.safetensors"
+    save_lora(add_lora(small()), adapter)
+    with pytest.raises(ValueError, match="already"):
+        load_lora(add_lora(small()), adapter)
