@@ -16,6 +16,7 @@ from gpt2lib.checkpoint import write_tensors
 from gpt2lib.classification import PARTS, SpamTask, train_only
 from gpt2lib.config import POCKET
 from gpt2lib.data import PaddedBatches
+from gpt2lib.devices import perform_non_cpu_backend_check
 from gpt2lib.instruction import InstructionTask
 from gpt2lib.lora import add_lora, has_lora, merge_lora, save_lora
 from gpt2lib.reasoning import ReasoningTask
@@ -23,7 +24,7 @@ from gpt2lib.records import balanced, find_records, read_records, split_by_first
 from gpt2lib.runs import CHECKPOINT, run_to_end, working_folder
 from gpt2lib.tokenizer import load_tokenizer
 from gpt2lib.training import Metrics, Trainer, TrainingSettings, evaluate, perplexity
-from gpt2lib.weights import load_model, perform_non_cpu_backend_check, save_model
+from gpt2lib.weights import load_model, save_model
 
 TASKS = {task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)}
 TRAINED = (*PARTS, "lora")

@@ -16,6 +16,7 @@ from torch import distributed
 from gpt2lib.config import POCKET
 from gpt2lib.corpus import open_corpus, prepare
 from gpt2lib.data import ShuffledWindows
+from gpt2lib.devices import perform_non_cpu_backend_check
 from gpt2lib.model import GPTModel
 from gpt2lib.runs import CHECKPOINT, run_to_end, working_folder
 from gpt2lib.training import (
@@ -26,7 +27,7 @@ from gpt2lib.training import (
     evaluate,
     perplexity,
 )
-from gpt2lib.weights import load_model, perform_non_cpu_backend_check, save_model
+from gpt2lib.weights import load_model, save_model
 
 ROWS_AT_ONCE = 16  # when judging
 

@@ -46,6 +46,7 @@ LAYERS = {
         "config",
         "corpus",
         "data",
+        "devices",
         "model",
         "runs",
         "tokenizer",
@@ -56,16 +57,13 @@ LAYERS = {
     "classification": {"data", "generate"},
     "instruction": {"data", "generate"},
     "reasoning": {"instruction"},
-<<<<<<< HEAD
-    "lora": {"checkpoint", "files", "fast"},
-=======
     "lora": {"checkpoint", "files", "fast", "untrusted"},
->>>>>>> weights
     "finetuning": {
         "checkpoint",
         "classification",
         "config",
         "data",
+        "devices",
         "files",
         "instruction",
         "lora",
