@@ -137,42 +137,53 @@ def _download(name):
     print(files.download(name))
 
 
-def _generate(prompt, model, precision, seed, device, max_new_tokens, **sampling):
+def _generate(prompt, model, precision, device, **options):
     path, prompt = files.find_model(model), _typed(prompt)
     plan, tokenizer = plan_loading(path), load_tokenizer(path)
     check_tokenizer_fits(tokenizer, plan.config.vocab_size)
-    settings = plan.checkpoint.settings()
     gpt = load_model(path, device=find_device(device), precision=precision)
+    given = {name: value for name, value in options.items() if value is not None}
     if plan.config.n_classes:
-        _refuse(model, seed=seed, max_new_tokens=max_new_tokens, **sampling)
-        length = COURSE_LENGTH if plan.is_course_classifier else None
-        likely = classify(gpt, [prompt], tokenizer, padded_to=length)[0]
-        return print(_verdict(likely, settings, plan.is_course_classifier))
-    task = settings.get("finetuning_task")
-    if task in PROMPTS:
-        ids = torch.tensor([tokenizer.encode_ordinary(PROMPTS[task](prompt))])
-        room = plan.config.context_length - ids.shape[1]
+        print(_classify(prompt, gpt, tokenizer, plan, given))
+    else:
+        task = plan.checkpoint.settings().get("finetuning_task")
+        print(_write(prompt, gpt, tokenizer, PROMPTS.get(task), given))
+
+
+def _write(prompt, gpt, tokenizer, template, given):
+    """What a model writes: the text with its continuation, or the answer alone."""
+    if template:
+        ids = torch.tensor([tokenizer.encode_ordinary(template(prompt))])
+        room = gpt.cfg.context_length - ids.shape[1]
         if room < 1:
             raise ValueError(
                 f"the prompt has {ids.shape[1]} tokens, which leaves no room for an "
-                f"answer in a context of {plan.config.context_length}: shorten it"
+                f"answer in a context of {gpt.cfg.context_length}: shorten it"
             )
         usual = {"temperature": 0.0, "max_new_tokens": room}
     else:
         ids = text_to_token_ids(prompt, tokenizer)
         usual = {"temperature": 0.8, "max_new_tokens": 60}
-    given = {"max_new_tokens": max_new_tokens} | sampling
-    new_ids = generate(
-        gpt,
-        ids,
-        **usual | {name: value for name, value in given.items() if value is not None},
-        eos_id=tokenizer.eot_token,
-        generator=None if seed is None else torch.Generator().manual_seed(seed),
-        vocab_size=tokenizer.n_vocab,
-    )[0, ids.shape[1] :]
-    new_ids = new_ids[new_ids != tokenizer.eot_token].tolist()
-    # The prompt of a task is ours, so only the answer is shown.
-    print(tokenizer.decode(([] if task in PROMPTS else ids[0].tolist()) + new_ids))
+    if "seed" in given:
+        given["generator"] = torch.Generator().manual_seed(given.pop("seed"))
+    end, n_vocab = tokenizer.eot_token, tokenizer.n_vocab
+    new_ids = generate(gpt, ids, eos_id=end, vocab_size=n_vocab, **usual | given)
+    new_ids = [id for id in new_ids[0, ids.shape[1] :].tolist() if id != end]
+    return tokenizer.decode(new_ids if template else ids[0].tolist() + new_ids)
+
+
+def _classify(text, gpt, tokenizer, plan, given):
+    """The likeliest class by its name, and how likely it is."""
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(f"this model tells classes apart, so leave out {flags}")
+    is_course = plan.is_course_classifier
+    length = COURSE_LENGTH if is_course else None
+    likely = classify(gpt, [text], tokenizer, padded_to=length)[0]
+    names = {str(id): name for id, name in enumerate(LABELS if is_course else ())}
+    names |= plan.checkpoint.settings().get("id2label") or {}
+    best = str(likely.argmax().item())
+    return f"{names.get(best, f'LABEL_{best}')} ({likely.max():.1%})"
 
 
 def _typed(text):
@@ -192,22 +203,6 @@ def _typed(text):
                 "with LC_ALL=C.UTF-8"
             ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _refuse(model, **given):
-    given = [name for name, value in given.items() if value is not None]
-    if given:
-        flags = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise ValueError(
-            f"{model} tells classes apart and writes no text: drop {flags}"
-        )
-
-
-def _verdict(likely, settings, is_course_classifier):
-    names = dict(enumerate(LABELS)) if is_course_classifier else {}
-    names |= {int(id): name for id, name in settings.get("id2label", {}).items()}
-    best = likely.argmax().item()
-    return f"{names.get(best, f'LABEL_{best}')} ({likely.max():.1%})"
 
 
 def _ask(prompt):

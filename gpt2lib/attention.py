@@ -163,13 +163,9 @@ class MultiHeadAttention(nn.Module):
         mask = None
         if 1 < T_q < T_k:  # is_causal would take them for the first positions
             mask = queries.new_ones(T_q, T_k, dtype=torch.bool).tril(T_k - T_q)
+        dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=T_q == T_k,
+            queries, keys, values, mask, dropout, is_causal=T_q == T_k
         )
 
 

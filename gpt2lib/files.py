@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt2lib.untrusted import inside
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / "bin"
 DATA = ROOT / "data"
@@ -52,23 +54,6 @@ def visible_files(folder):
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
         if path.is_file() and not hidden:
             yield path
-
-
-def inside(folder, name):
-    """folder / name, where the name comes from a stranger, such as a hub or a file.
-
-    Raises:
-        ValueError: not a plain relative path: absolute, hidden, or out of the folder.
-    """
-    parts = name.split("/") if isinstance(name, str) else [""]
-    if not all(re.fullmatch(r"[^.\\:\s][^\\:]*", part) for part in parts) or (
-        not name.isprintable()
-    ):
-        raise ValueError(
-            f"{name!r} was given as the name of a file, but is no plain relative path: "
-            f"nothing outside {folder} is touched"
-        )
-    return Path(folder).joinpath(*parts)
 
 
 def check_free(folder):

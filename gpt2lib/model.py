@@ -126,9 +126,8 @@ class GPTModel(nn.Module):
             TransformerBlock(cfg) for _ in range(cfg.n_layers)
         )
         self.final_norm = LayerNorm(cfg.emb_dim)
-        self.out_head = nn.Linear(
-            cfg.emb_dim, cfg.n_classes or cfg.vocab_size, bias=False
-        )
+        n_scores = cfg.n_classes or cfg.vocab_size
+        self.out_head = nn.Linear(cfg.emb_dim, n_scores, bias=False)
         self.tie_head()
         self.init_weights()
 

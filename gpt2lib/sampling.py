@@ -72,10 +72,7 @@ def keep_top_p(logits, p):
 
 
 def check_logits(logits):
-    """Raises ValueError for logits that nothing can be chosen by.
-
-    Shapes: (B, V)
-    """
+    """Raises ValueError for logits (B, V) that nothing can be chosen by."""
     if not logits.amax(dim=-1).isfinite().all():
         raise ValueError(
             "the logits have NaN or infinity in them, so nothing can be chosen: the "

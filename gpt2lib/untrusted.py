@@ -134,18 +134,19 @@ def read_json(path):
 
 
 def inside(folder, name):
-    """The path of a file that a file in `folder` names: below the folder, nowhere else.
+    """folder / name, where the name comes from a stranger, such as a hub or a file.
 
     Raises:
-        ValueError: an absolute path, one that leads out, or no name at all.
+        ValueError: not a plain relative path: absolute, hidden, or out of the folder.
     """
-    plain = isinstance(name, str) and name.isprintable() and 0 < len(name) < 256
-    if not plain or re.search(r"[\\:]|^/|(^|/)\.\.(/|$)", name):
+    parts = name.split("/") if isinstance(name, str) else [""]
+    plain = all(re.fullmatch(r"[^.\\:\s][^\\:]{,254}", part) for part in parts)
+    if not plain or not name.isprintable():
         raise ValueError(
-            f"a file in {folder} names {shown(name)!r} as a part of the model; only "
-            "files in the same folder are opened: download the model again"
+            f"{shown(name)!r} was given as the name of a file, but is no plain "
+            f"relative path: nothing outside {folder} is opened or written"
         )
-    return folder / name
+    return folder.joinpath(*parts)
 
 
 def shown(name, limit=100):

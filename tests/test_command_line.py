@@ -95,7 +95,7 @@ def test_an_answer_has_the_room_that_the_prompt_leaves(pocket, tokenizer, monkey
     assert room == 3 and rest == 128 - length > 1
 
 
-def with_context(pocket, tokenizer, task, context_length=128):
+def with_context(pocket, tokenizer, task, context_length=256):
     """The model in pocket, made for a task."""
     cfg = dataclasses.replace(load_model(pocket).cfg, context_length=context_length)
     save_model(GPTModel(cfg), pocket, tokenizer, {"finetuning_task": task})
@@ -199,7 +199,8 @@ def test_the_layout_says_where_a_classifier_is_read(
     else:
         (pocket / "model.safetensors").unlink()
         (pocket / "config.json").write_text('{"n_head": 2}')
-        torch.save(model.state_dict(), pocket / "ckpt.pt")
+        head = {"out_head.bias": torch.zeros(2)}
+        torch.save(model.state_dict() | head, pocket / "ckpt.pt")
     seen, classified = [], program.classify
     monkeypatch.setattr(
         program,
@@ -298,7 +299,7 @@ def test_a_failure_of_the_process_has_no_traceback():
         text=True,
     )
     assert ended.returncode == 1
-    assert "no model at nonsense" in ended.stderr and "Traceback" not in ended.stderr
+    assert "no model at 'nonsense'" in ended.stderr and "Traceback" not in ended.stderr
 
 
 EXAMPLE = """

@@ -19,7 +19,7 @@ SOLUTIONS = sorted(ROOT.glob("notebooks/solutions/[0-9]*.ipynb"))
 LAYERS = {
     "config": set(),
     "devices": set(),
-    "files": set(),
+    "files": {"untrusted"},
     "untrusted": set(),
     "checkpoint": {"files", "untrusted"},
     "attention": set(),
