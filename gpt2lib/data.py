@@ -185,8 +185,6 @@ class _Shard:
 
 def _layout(path, start, size):
     """At which byte the ids of a shard begin, and how many there are."""
-    if not size or size % 2:
-        raise ValueError(f"{path} has {size} bytes, which cannot be uint16 token ids")
     magic, version, count = array("i", (start + bytes(12))[:12])
     found = size // 2 - 2 * HEADER_INTS
     if magic == SHARD_MAGIC:
@@ -202,6 +200,11 @@ def _layout(path, start, size):
             f"{path} holds {other}; a token shard holds uint16 ids: write them as "
             "uint16, or give the texts themselves"
         )
+    if not size or size % 2:
+        raise ValueError(
+            f"{path} has {size} bytes, which cannot be uint16 token ids: write or "
+            "download it again"
+        )
     return 0, size // 2
 
 
@@ -212,8 +215,8 @@ def _no_ids(start):
     """
     if re.fullmatch(rb"[\t\n\r\x20-\x7e]+", start):
         return "text"
-    ids = array("H", start)
-    if max(ids[1::2], default=0) <= 3 < max(ids):
+    ids = array("H", start[: len(start) // 4 * 4])
+    if len(start) % 4 == 0 and max(ids[1::2], default=0) <= 3 < max(ids, default=0):
         return f"integers of {32 if any(ids[2::4]) else 64} bits"
     return kind_of(start)
 

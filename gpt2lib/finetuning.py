@@ -6,7 +6,6 @@ validation split, and only then look at the test split.
 
 import hashlib
 import math
-import tempfile
 from pathlib import Path
 
 import torch
@@ -22,7 +21,15 @@ from gpt2lib.instruction import InstructionTask
 from gpt2lib.lora import add_lora, has_lora, merge_lora, save_lora
 from gpt2lib.reasoning import ReasoningTask
 from gpt2lib.records import balanced, find_records, read_records, split
-from gpt2lib.runs import BEST, CHECKPOINT, METRICS, go_on, run_to_end, working_folder
+from gpt2lib.runs import (
+    BEST,
+    CHECKPOINT,
+    METRICS,
+    go_on,
+    run_to_end,
+    try_to_save,
+    working_folder,
+)
 from gpt2lib.tokenizer import ENDOFTEXT, load_tokenizer
 from gpt2lib.training import (
     Metrics,
@@ -92,7 +99,7 @@ def finetune(
     steps = len(batches) * (epochs or job.epochs)
     settings = TrainingSettings(**{"learning_rate": rate} | settings | {"steps": steps})
     with working_folder(out, resume) as work:
-        _try_to_save(tokenizer, work)
+        try_to_save(tokenizer, work)
         gpt.to(perform_non_cpu_backend_check())
         trainer = Trainer(gpt, settings, **facts, **counts)
         go_on(trainer, work)
@@ -149,13 +156,6 @@ def _check_model(job, name, cfg, train):
             f"{job.tokenizer.n_vocab}: put the model's own vocab.json and merges.txt "
             "beside it"
         )
-
-
-def _try_to_save(tokenizer, work):
-    """Fails now if the tokenizer cannot be saved, and not after the training."""
-    if hasattr(tokenizer, "save"):
-        with tempfile.TemporaryDirectory(dir=work, prefix=".") as folder:
-            tokenizer.save(folder)
 
 
 def read_splits(job, data, balance=False, skip_bad_rows=False, seed=0):

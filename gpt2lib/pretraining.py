@@ -16,7 +16,7 @@ from gpt2lib.config import POCKET
 from gpt2lib.corpus import open_corpus, prepare, tokenizer_hash
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.model import GPTModel
-from gpt2lib.runs import TOKENS, go_on, run_to_end, working_folder
+from gpt2lib.runs import TOKENS, go_on, run_to_end, try_to_save, working_folder
 from gpt2lib.tokenizer import load_tokenizer
 from gpt2lib.training import (
     Trainer,
@@ -84,6 +84,8 @@ def pretrain(
     ):
         fingerprint = _prepare_once(processes, data, work / TOKENS, cfg.vocab_size)
         corpus = open_corpus(data, work / TOKENS)
+        if processes.is_first:
+            try_to_save(corpus.tokenizer, work)
         model = _model(cfg, start, corpus, seed)
         length, end = model.cfg.context_length, corpus.tokenizer.eot_token
         batches = ShuffledWindows(corpus.training, length, batch_size, seed, end)

@@ -84,6 +84,13 @@ def _strangers(folder, known):
     return sorted(shown - known)
 
 
+def try_to_save(tokenizer, work):
+    """Fails now if the tokenizer cannot be saved, and not after the training."""
+    if hasattr(tokenizer, "save"):
+        with tempfile.TemporaryDirectory(dir=work, prefix=".") as folder:
+            tokenizer.save(folder)
+
+
 def go_on(trainer, work):
     """Loads the last checkpoint, if there is one."""
     if (work / CHECKPOINT).exists():
