@@ -4,23 +4,28 @@ A text is never held whole: it is read in pieces, encoded by all cores, and writ
 shards that training maps into memory.
 """
 
+import hashlib
 import io
 import json
+import multiprocessing
 import os
 import re
+import signal
+import threading
 from array import array
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain, islice
-from multiprocessing import get_context
 from pathlib import Path
+from reprlib import repr as shortened
 
 import torch
 from tqdm import tqdm
 
 from gpt2lib import files
-from gpt2lib.data import TokenShards, write_shard
+from gpt2lib.data import TokenShards, kind_of, scan_shard, write_shard
 from gpt2lib.tokenizer import (
     ENDOFTEXT,
     TOKENIZER_FILES,
@@ -32,8 +37,11 @@ PIECE = 2**20  # characters that are read, and encoded, at a time
 SHARD = 10**8  # tokens a file
 HELD_OUT = 2**17  # tokens to judge by, at most
 SAMPLE = 10**7  # characters from which a tokenizer learns
+JSON_LINES = (".jsonl", ".ndjson")
 NO_TEXTS = ("merges.txt", "metrics.jsonl")  # a run may write beside its data
 DOCUMENT_END = re.compile(re.escape(ENDOFTEXT) + r"\n?")
+JSON_RECORD = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"\n]*"\s*:')
+SURROGATE = re.compile("[\ud800-\udfff]")
 GPT2_VOCAB_SIZE = 50257
 RECORD = "tokens.json"
 
@@ -41,7 +49,7 @@ RECORD = "tokens.json"
 
 
 def find_texts(path):
-    """The files that hold the texts: the one given, or all that a folder holds.
+    """The files that hold the texts: the one given, or all that a folder shows.
 
     Raises:
         FileNotFoundError: there is nothing at `path`, or nothing of use.
@@ -49,17 +57,17 @@ def find_texts(path):
     path = Path(path)
     if path.is_file():
         return [path]
-    found = [
-        p
-        for p in sorted(path.rglob("*"))
-        if p.suffix in (".txt", ".jsonl") and p.name not in NO_TEXTS
-    ]
+    found = [file for file in files.visible_files(path) if _is_text(file)]
     if not found:
         raise FileNotFoundError(
             f"no text at {path}: give a .txt file, a .jsonl file with a field 'text', "
             "a folder of them, or a folder of .bin token shards"
         )
     return found
+
+
+def _is_text(path):
+    return path.suffix.lower() in (".txt", *JSON_LINES) and path.name not in NO_TEXTS
 
 
 def read_texts(paths):
@@ -70,19 +78,41 @@ def read_texts(paths):
     that they give the tokens of the whole.
 
     Raises:
-        ValueError: a file is empty or not UTF-8, a line is not JSON or has no text.
+        ValueError: a file is empty or no text in UTF-8, a line is not JSON or has no
+            text.
     """
     for path in paths:
-        if not path.stat().st_size:
-            raise ValueError(f"{path} is empty: there is nothing to learn from")
+        is_json = path.suffix.lower() in JSON_LINES
+        _check_kind(path, is_json)
         try:
             with open(path, encoding="utf-8-sig") as file:
-                yield from (_records if path.suffix == ".jsonl" else _pieces)(file)
+                for piece in (_records if is_json else _pieces)(file):
+                    if "\0" in piece:
+                        raise ValueError(
+                            f"{path} has a NUL character, which no text has: convert "
+                            "it to UTF-8 if it is UTF-16, or remove it"
+                        )
+                    yield piece
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{path} is not UTF-8, first at line {_undecodable_line(path)} "
                 f"({error.reason}): convert it, or remove what is no text"
             ) from error
+
+
+def _check_kind(path, is_json):
+    """Refuses by its first bytes what would be learned as it stands."""
+    with open(path, "rb") as file:
+        start = file.read(4096)
+    if not start:
+        raise ValueError(f"{path} is empty: there is nothing to learn from")
+    if kind := kind_of(start):
+        raise ValueError(f"{path} is {kind}; give text in UTF-8: unpack or convert it")
+    if not is_json and (path.suffix.lower() == ".json" or JSON_RECORD.match(start)):
+        raise ValueError(
+            f"{path} holds JSON, which would be learned as it stands: give a .jsonl "
+            "file, one object with a string 'text' in each line"
+        )
 
 
 def _pieces(file):
@@ -111,26 +141,38 @@ def _last_space(text):
 
 def _records(file):
     for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            text = json.loads(line)["text"]
-            text.encode()  # fails on half a character
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{file.name}, line {number}: not a JSON object with a string 'text' "
-                f"({type(error).__name__})"
-            ) from error
-        yield from _pieces(io.StringIO(text))
+        if line.strip():
+            text = _text_of(line, f"{file.name}, line {number}")
+            yield from _pieces(io.StringIO(text))
+
+
+def _text_of(line, place):
+    """The text in a line of JSON."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place} is not JSON ({error}): mend or remove it") from error
+    text = record.get("text") if isinstance(record, dict) else None
+    if not isinstance(text, str):
+        raise ValueError(
+            f"{place} is {shortened(record)}, must be an object with a string 'text': "
+            "mend or remove it"
+        )
+    if half := SURROGATE.search(text):
+        raise ValueError(
+            f"{place} has half a surrogate pair, {half[0]!r}, which is no character: "
+            "mend or remove it"
+        )
+    return text
 
 
 def _undecodable_line(path):
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
+    line = 1
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        while text := file.read(PIECE):
+            if bad := SURROGATE.search(text):
+                return line + text.count("\n", 0, bad.start())
+            line += text.count("\n")
 
 
 # --------------------------------------------------------------------------- encoding
@@ -143,12 +185,18 @@ def tokenize(texts, tokenizer, folder, size=None):
         size: bytes of text to come, for the progress bar.
 
     Raises:
-        ValueError: more tokens in the vocabulary than uint16 can tell apart.
+        ValueError: more tokens in the vocabulary than uint16 can tell apart, or none
+            that ends a document.
+        OSError: a worker process was killed.
     """
     if tokenizer.n_vocab > 2**16:
         raise ValueError(
             f"token shards hold ids below {2**16}, the tokenizer has "
             f"{tokenizer.n_vocab}"
+        )
+    if tokenizer.eot_token is None:
+        raise ValueError(
+            f"the tokenizer has no {ENDOFTEXT}, which ends a document: use one with it"
         )
     ids, count = array("H"), 0
     bar = tqdm(total=size, unit="B", unit_scale=True, desc="tokenize")
@@ -182,16 +230,42 @@ def _encode_all(batches, tokenizer):
     if len(first) < 4:
         yield from (_encode(batch, tokenizer) for batch in first)
         return
+    try:
+        yield from _encode_in_workers(chain(first, batches), tokenizer)
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a worker process that encodes texts was killed, perhaps for want of "
+            "memory: free some and run the same again; a script must call pretrain "
+            'under if __name__ == "__main__":'
+        ) from error
+
+
+def _encode_in_workers(batches, tokenizer):
     workers = min(os.cpu_count() or 1, 61)  # as many as Windows allows
-    # Not fork, which would copy torch's threads half; and never many batches ahead.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    # spawn: a fork inherits torch's locks but not its threads.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, _end_with_parent) as pool:
         pending = deque()
-        for batch in chain(first, batches):
+        for batch in batches:
             pending.append(pool.submit(_encode, batch, tokenizer))
-            if len(pending) > 2 * workers:
+            if len(pending) > 2 * workers:  # never many batches ahead
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def _end_with_parent():
+    """In a worker: an interrupt is the parent's to handle, its end is this one's too.
+
+    Otherwise workers would wait for ever for a parent that was killed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _encode(batch, tokenizer):
@@ -221,20 +295,29 @@ def prepare(data, folder, vocab_size):
     """Makes the tokens of the texts at `data` in `folder`, unless they are there.
 
     With GPT-2's vocab_size the tokenizer is GPT-2's; else one is trained on the first
-    megabytes. Token shards are taken as they are.
+    megabytes. Token shards are taken as they are. Texts, shards and tokenizer are known
+    by their contents, so files that are the same count once.
+
+    Returns: what `Corpus.fingerprint` is.
 
     Raises:
-        FileNotFoundError, ValueError: as `find_texts`, `read_texts`, `tokenize`.
+        FileNotFoundError, OSError, ValueError: as `find_texts`, `read_texts`,
+            `tokenize`; shards that are not in the tokenizer's vocabulary.
     """
     data, folder = Path(data), Path(folder)
     if holds_shards(data):
-        return
-    paths = find_texts(data)
-    sizes = {str(path): path.stat().st_size for path in paths}
-    record = {"vocab_size": vocab_size, "texts": sizes}
-    if not _is_recorded(folder, record):
-        _make(paths, folder, vocab_size, sum(sizes.values()))
+        contents = _contents(data)
+        _check_given(data, contents)
+        return _fingerprint(contents)
+    texts = _different(find_texts(data))
+    record = {"vocab_size": vocab_size, "texts": list(texts)}
+    if not _is_made(folder, record):
+        _make(texts.values(), folder, vocab_size)
+        if list(_different(texts.values())) != record["texts"]:
+            raise OSError(f"{data} changed while it was read: run the same again")
+        record |= _contents(folder)
         files.write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    return _fingerprint(_recorded(folder))
 
 
 def open_corpus(data, folder):
@@ -245,7 +328,7 @@ def open_corpus(data, folder):
     more than HELD_OUT tokens.
     """
     data = Path(data) if holds_shards(Path(data)) else Path(folder)
-    paths = [data] if data.is_file() else sorted(data.glob("*.bin"))
+    paths = _shards(data)
     held_out = [path for path in paths if re.search(r"(^|_)val(_|\.)", path.name)]
     if len(held_out) == len(paths):  # of a validation shard alone, a part is to learn
         held_out = []
@@ -254,10 +337,7 @@ def open_corpus(data, folder):
         validation = TokenShards(held_out)[:HELD_OUT]
     else:
         training, validation = training.split(min(len(training) // 10, HELD_OUT))
-    folder = data if data.is_dir() else data.parent
-    has_tokenizer = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    tokenizer = BPETokenizer.load(folder) if has_tokenizer else gpt2_tokenizer()
-    return Corpus(training, validation, tokenizer)
+    return Corpus(training, validation, _tokenizer_beside(data))
 
 
 def holds_shards(data):
@@ -266,13 +346,29 @@ def holds_shards(data):
     Raises:
         ValueError: a folder with shards and texts; which of them is meant?
     """
-    if data.is_file():
-        return data.suffix == ".bin"
-    names = [path.name for path in data.glob("*.*") if path.name not in TOKENIZER_FILES]
-    has_shards = any(name.endswith(".bin") for name in names)
-    if has_shards and any(name.endswith((".txt", ".jsonl")) for name in names):
+    has_shards = bool(_shards(data))
+    if has_shards and any(map(_is_text, _directly_in(data))):
         raise ValueError(f"{data} holds token shards and texts: give one of the two")
     return has_shards
+
+
+def _shards(data):
+    """The token shards at a path, which is one of them or their folder."""
+    paths = [data] if data.is_file() else _directly_in(data)
+    return [path for path in paths if path.suffix.lower() == ".bin"]
+
+
+def _directly_in(folder):
+    return [path for path in files.visible_files(folder) if path.parent == folder]
+
+
+def _has_tokenizer(folder):
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
+
+
+def _tokenizer_beside(shards):
+    folder = shards if shards.is_dir() else shards.parent
+    return BPETokenizer.load(folder) if _has_tokenizer(folder) else gpt2_tokenizer()
 
 
 def gpt2_tokenizer():
@@ -283,15 +379,100 @@ def gpt2_tokenizer():
     return get_gpt2_tokenizer()
 
 
-def _is_recorded(folder, record):
-    """Whether `folder` holds all tokens of just these files, of just these sizes."""
+# ------------------------------------------------------------- what belongs together
+
+
+def tokenizer_hash(tokenizer):
+    """By what a tokenizer is known: the sha256 of its tokens in the order of ids."""
+    digest = hashlib.sha256()
+    for id in range(tokenizer.n_vocab):
+        try:
+            token = tokenizer.decode_single_token_bytes(id)
+        except (KeyError, ValueError):  # an id that is not used
+            token = b""
+        digest.update(len(token).to_bytes(4, "big") + token)
+    return digest.hexdigest()
+
+
+def _different(paths):
+    """sha256 -> path of each file; of files that are the same, the first."""
+    texts = {}
+    for path in paths:
+        with open(path, "rb") as file:
+            texts.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), path)
+    return texts
+
+
+def _contents(data):
+    """Hashes of the tokenizer and the ids of each shard, all of which are checked."""
+    folder = data if data.is_dir() else data.parent
+    if (folder / "meta.pkl").exists() and not _has_tokenizer(folder):
+        raise ValueError(
+            f"{folder} has a meta.pkl, so its ids are nanoGPT's numbers of characters, "
+            "not GPT-2's tokens: give the text itself"
+        )
+    tokenizer, shards = _tokenizer_beside(data), {}
+    for path in _shards(data):
+        shards[path.name], largest = scan_shard(path)
+        if largest >= tokenizer.n_vocab:
+            raise ValueError(
+                f"{path} has the id {largest}, the tokenizer's end at "
+                f"{tokenizer.n_vocab - 1}: put the vocab.json and merges.txt of the "
+                "shard's own tokenizer beside it"
+            )
+        if largest < 256 and not _has_tokenizer(folder):
+            raise ValueError(
+                f"{path} has no id above {largest}, so it is not in GPT-2's "
+                "vocabulary: put the vocab.json and merges.txt of its tokenizer beside "
+                "it, or give the text itself"
+            )
+    return {"tokenizer": tokenizer_hash(tokenizer), "shards": shards}
+
+
+def _fingerprint(contents):
+    """A short hash of `_contents`, whatever the files are called."""
+    parts = [contents["tokenizer"], *contents["shards"].values()]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def _recorded(folder):
+    """What `prepare` wrote down beside tokens it made."""
     try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8")) == record
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _is_made(folder, record):
+    """Whether `folder` holds all tokens of just these texts, unchanged."""
+    recorded = _recorded(folder)
+    try:
+        is_of_these = recorded | record == recorded
+        return is_of_these and recorded == record | _contents(folder)
     except (OSError, ValueError):
         return False
 
 
-def _make(paths, folder, vocab_size, size):
+def _check_given(data, contents):
+    """Refuses a shard that is there twice, and shards that belie their record."""
+    names = {}
+    for name, digest in contents["shards"].items():
+        if names.setdefault(digest, name) != name:
+            raise ValueError(
+                f"{data} holds the same tokens in {names[digest]} and {name}: remove "
+                "one of them"
+            )
+    record = _recorded(data if data.is_dir() else data.parent)
+    known = ("tokenizer", "shards") if data.is_dir() else ("tokenizer",)
+    if any(record.get(name, contents[name]) != contents[name] for name in known):
+        raise ValueError(
+            f"{data} holds other tokens, or another tokenizer, than its {RECORD} "
+            "says: make the tokens again from the texts"
+        )
+
+
+def _make(paths, folder, vocab_size):
     stale = (folder / name for name in (RECORD, *TOKENIZER_FILES))
     for path in (*stale, *folder.glob("*.bin")):
         path.unlink(missing_ok=True)
@@ -300,6 +481,7 @@ def _make(paths, folder, vocab_size, size):
     else:
         tokenizer = BPETokenizer.train(_beginning(read_texts(paths)), vocab_size)
         tokenizer.save(folder)
+    size = sum(path.stat().st_size for path in paths)
     tokenize(read_texts(paths), tokenizer, folder, size)
 
 

@@ -1,9 +1,11 @@
 """Ids become windows: what the model reads, and what it should have said."""
 
 import copy
+import hashlib
 import math
-import mmap
+import os
 import random
+import re
 from array import array
 from bisect import bisect_right
 from functools import lru_cache
@@ -91,6 +93,28 @@ def create_dataloader(
 # llm.c's shard format, which public tokenized data sets use: 256 int32 of header
 # (magic, version, number of tokens), then the ids as uint16.
 SHARD_MAGIC, SHARD_VERSION, HEADER_INTS = 20240520, 1, 256
+LLAMA_MAGIC = 20240801  # llm.c's for Llama 3, whose ids are uint32
+
+# How files begin that are neither text in UTF-8 nor token ids.
+KINDS = {
+    b"\xff\xfe": "UTF-16 or UTF-32",
+    b"\xfe\xff": "UTF-16",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b\x08": "a gzip archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"PAR1": "a parquet file",
+    b"ARROW1": "an Arrow file",
+    b"\x93NUMPY": "a NumPy array",
+    b"%PDF": "a PDF",
+    b"{\\rtf": "an RTF document",
+    b"\xd0\xcf\x11\xe0": "an Office document",
+}
+
+
+def kind_of(start):
+    """What a file is that begins with these bytes; None for text and token ids."""
+    return next((KINDS[magic] for magic in KINDS if start.startswith(magic)), None)
 
 
 class TokenShards:
@@ -100,13 +124,14 @@ class TokenShards:
     it is uint16 from the first byte on, as nanoGPT writes it. A slice gives int64.
 
     Raises:
-        ValueError: a file is empty, cut off, or not what it says it is.
+        ValueError: a file is empty, cut off, or holds something else.
+        OSError: a file was cut off after it was opened.
     """
 
     def __init__(self, paths):
         self.paths = [Path(path) for path in paths]
-        self._map = lru_cache(maxsize=64)(_map_shard)  # each mapped file stays open
-        self.ends = list(accumulate(len(self._map(path)) for path in self.paths))
+        self._open = lru_cache(maxsize=64)(_Shard)
+        self.ends = list(accumulate(self._open(path).count for path in self.paths))
         self.length = self.ends[-1] if self.ends else 0
 
     def __len__(self):
@@ -123,34 +148,89 @@ class TokenShards:
         ids = bytearray()
         while start < stop:
             number = bisect_right(self.ends, start)
-            shard = self._map(self.paths[number])
-            begin = self.ends[number] - len(shard)
+            shard = self._open(self.paths[number])
+            begin = self.ends[number] - shard.count
             end = min(stop, self.ends[number])
-            ids += shard[start - begin : end - begin]
+            ids += shard.read(start - begin, end - begin)
             start = end
         if not ids:
             return torch.empty(0, dtype=torch.int64)
         return torch.frombuffer(ids, dtype=torch.uint16).to(torch.int64)
 
 
-def _map_shard(path):
-    """The ids of one shard, uint16, mapped into memory and not read."""
-    size = path.stat().st_size
-    if not size or size % 2:
-        raise ValueError(f"{path} has {size} bytes, which cannot be uint16 token ids")
-    with open(path, "rb") as file:
-        contents = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    header, ids = contents[: 4 * HEADER_INTS], contents[4 * HEADER_INTS :]
-    if len(header) < 4 * HEADER_INTS or header.cast("i")[0] != SHARD_MAGIC:
-        return contents.cast("H")
-    version, count = header.cast("i")[1:3]
-    if version != SHARD_VERSION or len(ids) != 2 * count:
+class _Shard:
+    """One file of ids, open.
+
+    It is read, not mapped: a mapped file that another process cuts off would end this
+    one with SIGBUS.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.file = open(path, "rb")  # noqa: SIM115, closed with the last reference
+        size = os.fstat(self.file.fileno()).st_size
+        self.begin, self.count = _layout(path, self.file.read(2**16), size)
+
+    def read(self, start, stop):
+        """The bytes of some ids."""
+        ids = bytearray(2 * (stop - start))
+        self.file.seek(self.begin + 2 * start)
+        if self.file.readinto(ids) < len(ids):
+            raise OSError(
+                f"{self.path} was cut off while it was read: write or download it "
+                "again, then go on with --resume"
+            )
+        return ids
+
+
+def _layout(path, start, size):
+    """At which byte the ids of a shard begin, and how many there are."""
+    magic, version, count = array("i", (start + bytes(12))[:12])
+    found = size // 2 - 2 * HEADER_INTS
+    if magic == SHARD_MAGIC:
+        if version != SHARD_VERSION or found != count:
+            raise ValueError(
+                f"{path} announces version {version} and {count} tokens; expected "
+                f"version {SHARD_VERSION} and the {max(found, 0)} tokens that are "
+                "there: write or download it again"
+            )
+        return 4 * HEADER_INTS, count
+    if other := "uint32 ids of Llama 3" if magic == LLAMA_MAGIC else _no_ids(start):
         raise ValueError(
-            f"{path} announces version {version} and {count} tokens; expected version "
-            f"{SHARD_VERSION} and the {len(ids) // 2} tokens that are there: write or "
+            f"{path} holds {other}; a token shard holds uint16 ids: write them as "
+            "uint16, or give the texts themselves"
+        )
+    if not size or size % 2:
+        raise ValueError(
+            f"{path} has {size} bytes, which cannot be uint16 token ids: write or "
             "download it again"
         )
-    return ids.cast("H")
+    return 0, size // 2
+
+
+def _no_ids(start):
+    """What a file without header holds instead of uint16 ids; None if it may be such.
+
+    Of wider integers every second uint16 is the upper half of an id, and nearly zero.
+    """
+    if re.fullmatch(rb"[\t\n\r\x20-\x7e]+", start):
+        return "text"
+    ids = array("H", start[: len(start) // 4 * 4])
+    if len(start) % 4 == 0 and max(ids[1::2], default=0) <= 3 < max(ids, default=0):
+        return f"integers of {32 if any(ids[2::4]) else 64} bits"
+    return kind_of(start)
+
+
+def scan_shard(path):
+    """The sha256 of a shard's ids and the largest id, read once, in parts."""
+    shard, digest, largest = _Shard(path), hashlib.sha256(), -1
+    for begin in range(0, shard.count, 2**20):
+        part = shard.read(begin, min(begin + 2**20, shard.count))
+        digest.update(part)
+        # torch has no maximum of uint16; flipping the top bit gives int16's order.
+        ids = torch.frombuffer(part, dtype=torch.int16) ^ -(2**15)
+        largest = max(largest, ids.amax().item() + 2**15)
+    return digest.hexdigest(), largest
 
 
 def write_shard(path, ids):

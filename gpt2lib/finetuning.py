@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gpt2lib import files
@@ -16,19 +17,34 @@ from gpt2lib.checkpoint import write_tensors
 from gpt2lib.classification import PARTS, SpamTask, train_only
 from gpt2lib.config import POCKET
 from gpt2lib.data import PaddedBatches
-from gpt2lib.devices import perform_non_cpu_backend_check
+from gpt2lib.devices import find_device
 from gpt2lib.instruction import InstructionTask
 from gpt2lib.lora import add_lora, has_lora, merge_lora, save_lora
 from gpt2lib.reasoning import ReasoningTask
 from gpt2lib.records import balanced, find_records, read_records, split_by_first
-from gpt2lib.runs import CHECKPOINT, run_to_end, working_folder
-from gpt2lib.tokenizer import load_tokenizer
-from gpt2lib.training import Metrics, Trainer, TrainingSettings, evaluate, perplexity
+from gpt2lib.runs import (
+    BEST,
+    CHECKPOINT,
+    METRICS,
+    go_on,
+    run_to_end,
+    try_to_save,
+    working_folder,
+)
+from gpt2lib.tokenizer import check_tokenizer_fits, end_of_text, load_tokenizer
+from gpt2lib.training import (
+    Metrics,
+    Trainer,
+    TrainingSettings,
+    check_whole,
+    evaluate,
+    perplexity,
+    process_count,
+)
 from gpt2lib.weights import load_model, save_model
 
 TASKS = {task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)}
 TRAINED = (*PARTS, "lora")
-BEST = "best.safetensors"
 JUDGEMENTS = 8  # of a run, on the validation split
 
 
@@ -45,6 +61,7 @@ def finetune(
     learn_prompt=False,
     skip_bad_rows=False,
     resume=False,
+    device=None,
     **settings,
 ):
     """Finetunes a model, saves it with its card to a folder, and returns the figures.
@@ -60,6 +77,7 @@ def finetune(
         learn_prompt: learn the prompt, too, not only the response (instruction).
         skip_bad_rows: leave out rows that cannot be used, instead of refusing.
         resume: go on from the last checkpoint, if there is one.
+        device: where to train; the best there is if None.
         settings: other fields of `TrainingSettings`.
 
     Raises:
@@ -68,36 +86,31 @@ def finetune(
         FloatingPointError: the loss or its gradient is not finite.
     """
     _check_choices(task, train, balance, learn_prompt, epochs, batch_size, settings)
-    out, seed = Path(out), settings.get("seed", 0)
+    device = find_device(device)
     gpt, tokenizer = load_model(model), load_tokenizer(model)
     choices = {"learn_prompt": True} if learn_prompt else {}
     job = TASKS[task](tokenizer, gpt.cfg.context_length, **choices)
+    _check_model(job, model, gpt.cfg, train)
+    seed = settings.get("seed", 0)
     splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
-    work = working_folder(out, resume)
+    facts = {"task": task, "base": str(model), "train": train, "data": _hash(data)}
+    facts |= {"batch_size": batch_size, "learn_prompt": learn_prompt}
     gpt = choose_trained(job.prepare(gpt, seed), train, seed)
     counts["trained_parameters"] = sum(p.numel() for p in trained(gpt).values())
     examples = [job.encode(row) for row in splits["training"]]
     batches = PaddedBatches(examples, batch_size, seed)
     rate = job.rate * finetuning_rate(gpt.cfg.n_params, train)
     steps = len(batches) * (epochs or job.epochs)
-    settings = {"learning_rate": rate} | settings | {"steps": steps}
-    trainer = Trainer(
-        gpt.to(perform_non_cpu_backend_check()),
-        TrainingSettings(**settings),
-        task=task,
-        base=str(model),
-        train=train,
-        data=_hash(data),
-        batch_size=batch_size,
-        learn_prompt=learn_prompt,
-        **counts,
-    )
-    if resume and (work / CHECKPOINT).exists():
-        trainer.load(work / CHECKPOINT)
-    figures = train_best(trainer, batches, job, splits, out, tokenizer)
-    figures = {"task": task} | counts | figures
-    figures |= measure_beside(job, gpt, model, splits)
-    files.write_text(out / "README.md", model_card(out, data, trainer.facts, figures))
+    settings = TrainingSettings(**{"learning_rate": rate} | settings | {"steps": steps})
+    with working_folder(out, resume) as work:
+        try_to_save(tokenizer, work)
+        trainer = Trainer(gpt.to(device), settings, **facts, **counts)
+        go_on(trainer, work)
+        figures = train_best(trainer, batches, job, splits, Path(out), tokenizer)
+        figures = {"task": task} | counts | figures
+        figures |= measure_beside(job, gpt, model, splits)
+        card = model_card(Path(out), data, trainer.facts, figures)
+        files.write_text(Path(out) / "README.md", card)
     return figures
 
 
@@ -113,10 +126,30 @@ def _check_choices(task, train, balance, learn_prompt, epochs, batch_size, setti
         raise ValueError("only the task instruction can learn its prompts, too")
     if "steps" in settings:
         raise ValueError("epochs and batch_size say how many steps there are")
-    for name, value in {"epochs": epochs, "batch_size": batch_size}.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_whole("epochs", 1 if epochs is None else epochs)
+    check_whole("batch_size", batch_size)
     TrainingSettings(**{"steps": 1} | settings)
+    if (count := process_count()) > 1:
+        raise ValueError(
+            f"torchrun started {count} processes, finetune is one: run it without "
+            "torchrun"
+        )
+
+
+def _check_model(job, name, cfg, train):
+    """Refuses a model that cannot learn a task, before any work."""
+    if job.has_base and cfg.n_classes:
+        raise ValueError(
+            f"{name} tells {cfg.n_classes} classes apart, but the task {job.name} "
+            "needs a model that predicts tokens: take the one it was finetuned from"
+        )
+    if job.has_base and cfg.tied_head and train == "head":
+        raise ValueError(
+            f"the head of {name} is its token embedding, too, so it cannot be trained "
+            "alone: choose --train last-block, lora or all"
+        )
+    end_of_text(job.tokenizer)
+    check_tokenizer_fits(job.tokenizer, cfg.vocab_size)
 
 
 def read_splits(job, data, balance=False, skip_bad_rows=False, seed=0):
@@ -124,7 +157,13 @@ def read_splits(job, data, balance=False, skip_bad_rows=False, seed=0):
 
     Returns: {"training": rows, "validation": rows, "test": rows}, counts by name
     """
-    rows, bad_rows = read_records(data, job.parse, skip_bad_rows)
+
+    def parse(record):
+        row = job.parse(record)
+        job.encode(row)  # what cannot be encoded is named with its line
+        return row
+
+    rows, bad_rows = read_records(data, parse, skip_bad_rows)
     if balance:
         rows = balanced(rows, lambda row: row.label, seed)
     fitting = [row for row in rows if job.fits(row)]
@@ -168,8 +207,10 @@ def train_best(trainer, batches, job, splits, out, tokenizer):
     """
     model, work = trainer.model, out / "training"
     validation = batches_of(job, splits["validation"])
-    metrics = Metrics(work / "metrics.jsonl")
-    if not trainer.step:  # what a run that was killed before its checkpoint has left
+    metrics = Metrics(work / METRICS)
+    if trainer.step:
+        read_kept(model, work / BEST)  # its checks
+    else:  # what a run that was killed before its checkpoint has left
         (work / BEST).unlink(missing_ok=True)
 
     def judge():
@@ -242,9 +283,30 @@ def keep(model, path):
 @torch.no_grad()
 def restore(model, path):
     """Goes back to what `keep` wrote."""
-    kept = load_file(path)
+    kept = read_kept(model, path)
     for name, parameter in trained(model).items():
         parameter.copy_(kept[name])
+
+
+def read_kept(model, path):
+    """Name -> tensor of what `keep` wrote for this model.
+
+    Raises:
+        ValueError: it is gone, damaged, or of another model.
+    """
+    try:
+        kept = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{path} is gone or damaged ({error}): delete {path.parent} to begin again"
+        ) from error
+    shapes = {name: p.shape for name, p in trained(model).items()}
+    if {name: tensor.shape for name, tensor in kept.items()} != shapes:
+        raise ValueError(
+            f"{path} holds other weights than are trained: delete {path.parent} to "
+            "begin again"
+        )
+    return kept
 
 
 def _hash(data):
@@ -266,7 +328,7 @@ def model_card(out, data, facts, figures):
     """The model card of a finetuned model, in Markdown."""
     settings = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     rows = (f"| {name} | {_shown(value)} |" for name, value in figures.items())
-    return CARD.format(
+    card = CARD.format(
         name=out.name,
         task=facts["task"],
         base=facts["base"],
@@ -274,6 +336,8 @@ def model_card(out, data, facts, figures):
         table="\n".join(rows),
         file=find_records(data).name,
     )
+    # Names of files hold bytes as surrogates where the locale is not UTF-8.
+    return card.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _shown(value):

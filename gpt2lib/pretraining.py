@@ -6,26 +6,29 @@ checkpoint and the measurements. It may be deleted once the model is good.
 
 import dataclasses
 import math
-import os
+import multiprocessing
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 from torch import distributed
 
 from gpt2lib.config import POCKET
-from gpt2lib.corpus import open_corpus, prepare
+from gpt2lib.corpus import open_corpus, prepare, tokenizer_hash
 from gpt2lib.data import ShuffledWindows
-from gpt2lib.devices import perform_non_cpu_backend_check
+from gpt2lib.devices import find_device
 from gpt2lib.model import GPTModel
-from gpt2lib.runs import CHECKPOINT, run_to_end, working_folder
+from gpt2lib.runs import TOKENS, go_on, run_to_end, try_to_save, working_folder
+from gpt2lib.tokenizer import load_tokenizer
 from gpt2lib.training import (
     Trainer,
     TrainingSettings,
     bits_per_byte,
+    check_whole,
     connected,
     evaluate,
     perplexity,
+    process_count,
+    training_memory,
 )
 from gpt2lib.weights import load_model, save_model
 
@@ -51,6 +54,7 @@ def pretrain(
     checkpoint_every=250,
     resume=False,
     start=None,
+    device=None,
     **settings,
 ):
     """Trains a model from random weights and returns the measured figures.
@@ -67,33 +71,39 @@ def pretrain(
         resume: go on from the last checkpoint, if there is one.
         start: a trained model to begin with, by name or path, instead of random
             weights of cfg; the data must have been tokenized with its tokenizer.
+        device: where to train; the best there is if None.
         settings: other fields of `TrainingSettings`.
 
     Raises:
-        ValueError: the data, a setting, or a folder that holds another model.
+        ValueError: the data, a setting, or a folder that holds something else.
+        OSError: the folder cannot be written, a file changed, a process was killed.
         FloatingPointError: the loss or its gradient is not finite.
     """
     _check(batch_size, steps, checkpoint_every, settings)
-    work, seed = working_folder(Path(out), resume), settings.get("seed", 0)
-    with connected() as processes:
-        _prepare_once(processes, data, work / "tokens", cfg.vocab_size)
-        corpus = open_corpus(data, work / "tokens")
-        cfg = dataclasses.replace(cfg, vocab_size=corpus.tokenizer.n_vocab)
-        model = load_model(start) if start else _random_model(cfg, seed)
+    seed = settings.get("seed", 0)
+    with (
+        connected() as processes,
+        working_folder(out, resume, processes.is_first) as work,
+    ):
+        device = _device(processes, device)
+        fingerprint = _prepare_once(processes, data, work / TOKENS, cfg.vocab_size)
+        corpus = open_corpus(data, work / TOKENS)
+        if processes.is_first:
+            try_to_save(corpus.tokenizer, work)
+        model = _model(cfg, start, corpus, seed)
         length, end = model.cfg.context_length, corpus.tokenizer.eot_token
-        _check_lengths(corpus, length)
         batches = ShuffledWindows(corpus.training, length, batch_size, seed, end)
         settings.setdefault("learning_rate", default_learning_rate(model.cfg.n_params))
         settings["steps"] = steps or max(1, len(batches) // batch_size)
         trainer = Trainer(
-            model.to(_device(processes)),
+            model.to(device),
             TrainingSettings(**settings),
             processes,
             batch_size=batch_size,
             training_tokens=len(corpus.training),
+            data=fingerprint,
         )
-        if resume and (work / CHECKPOINT).exists():
-            trainer.load(work / CHECKPOINT)
+        go_on(trainer, work)
         rows = settings.get("micro_batch_size") or ROWS_AT_ONCE
         validation = _in_batches(corpus.validation, length, rows, end)
 
@@ -108,12 +118,15 @@ def pretrain(
 
 def _check(batch_size, steps, checkpoint_every, settings):
     """Refuses at once what would fail only after the tokens are made."""
-    numbers = {"batch_size": batch_size, "checkpoint_every": checkpoint_every}
-    for name, value in (numbers | {"steps": 1 if steps is None else steps}).items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    TrainingSettings(**{"steps": 1} | settings)
-    count = int(os.environ.get("WORLD_SIZE", 1))
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ValueError(
+            "a process that encodes texts has run this script again: call pretrain "
+            'under if __name__ == "__main__":'
+        )
+    check_whole("batch_size", batch_size)
+    check_whole("checkpoint_every", checkpoint_every)
+    TrainingSettings(**{"steps": 1 if steps is None else steps} | settings)
+    count = process_count()
     if batch_size % count:
         raise ValueError(
             f"a batch of {batch_size} windows cannot be shared out among {count} "
@@ -123,13 +136,34 @@ def _check(batch_size, steps, checkpoint_every, settings):
 
 def _prepare_once(processes, *args):
     """`prepare` by the first process, while the others wait, for a day if need be."""
-    waiting = None
-    if processes.count > 1:
-        waiting = distributed.new_group(backend="gloo", timeout=timedelta(days=1))
-    if processes.is_first:
-        prepare(*args)
-    if waiting:
-        distributed.barrier(waiting)
+    if processes.count == 1:
+        return prepare(*args)
+    group = distributed.new_group(backend="gloo", timeout=timedelta(days=1))
+    result = [prepare(*args) if processes.is_first else None]
+    distributed.broadcast_object_list(result, group=group)
+    return result[0]
+
+
+def _model(cfg, start, corpus, seed):
+    """The model to begin with, once it is clear that it fits the corpus."""
+    vocab_size = corpus.tokenizer.n_vocab
+    if not start:
+        cfg = dataclasses.replace(cfg, vocab_size=vocab_size)
+        _check_lengths(corpus, cfg.context_length)
+        return _random_model(cfg, seed)
+    model = load_model(start)
+    if model.cfg.n_classes:
+        raise ValueError(
+            f"{start} tells {model.cfg.n_classes} classes apart, must predict tokens: "
+            "begin with the model it was finetuned from"
+        )
+    if tokenizer_hash(load_tokenizer(start)) != tokenizer_hash(corpus.tokenizer):
+        raise ValueError(
+            f"the data is in another vocabulary than {start}: tokenize it with the "
+            "tokenizer of that model"
+        )
+    _check_lengths(corpus, model.cfg.context_length)
+    return model
 
 
 def _check_lengths(corpus, context_length):
@@ -145,13 +179,25 @@ def _random_model(cfg, seed):
     """A new model; its weights depend on `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return GPTModel(cfg)
+        try:
+            return GPTModel(cfg)
+        except RuntimeError as error:  # torch's name for too little memory
+            raise ValueError(
+                f"no memory for a model of {cfg.n_params:,} parameters, which takes "
+                f"{training_memory(cfg) / 1e9:,.0f} GB to train: choose a smaller one"
+            ) from error
 
 
-def _device(processes):
-    if processes.count > 1 and not torch.cuda.is_available():
-        return "cpu"  # gloo knows no other
-    return perform_non_cpu_backend_check()
+def _device(processes, name):
+    if processes.count == 1:
+        return find_device(name)
+    usual = "cuda" if torch.cuda.is_available() else "cpu"  # gloo knows no other
+    if name not in (None, usual):
+        raise ValueError(
+            f"{processes.count} processes train on {usual} here, not on {name!r}: leave "
+            "--device out"
+        )
+    return torch.device(usual)
 
 
 def _in_batches(ids, context_length, rows, document_end):

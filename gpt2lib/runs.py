@@ -2,30 +2,99 @@
 
 import dataclasses
 import math
-import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from gpt2lib.checkpoint import WEIGHT_FILES
 from gpt2lib.training import Metrics
 
 CHECKPOINT = "checkpoint.pt"
+BEST = "best.safetensors"
+METRICS = "metrics.jsonl"
+TOKENS = "tokens"
 
 
-def working_folder(out, resume):
-    """Where training keeps its own; refuses to write over a model that is there."""
-    work = out / "training"
-    checkpoint = work / CHECKPOINT
-    has_weights = any((out / name).exists() for name in WEIGHT_FILES)
-    if has_weights and not checkpoint.exists():
-        raise ValueError(f"{out} already holds a model: choose another folder")
-    if checkpoint.exists() and not resume:
-        raise ValueError(
-            f"{out} already holds {CHECKPOINT}: go on with --resume, or choose another "
-            "folder"
-        )
+@contextmanager
+def working_folder(out, resume, is_first=True):
+    """A run's folder OUT/training, which no other run may use meanwhile.
+
+    What would fail only after the training is tried here; of several processes the
+    first does it.
+
+    Raises:
+        ValueError: `out` is no folder to write to, holds what is not of this run, or is
+            in use by another.
+        OSError: it cannot be written.
+    """
+    work = Path(out) / "training"
+    if not is_first:
+        yield work
+        return
+    _check_out(out, work, resume)
     work.mkdir(parents=True, exist_ok=True)
-    return work
+    tempfile.TemporaryFile(dir=out).close()
+    try:
+        with FileLock(work / ".lock", timeout=0):
+            _check_out(out, work, resume)  # another run may have ended in between
+            yield work
+    except Timeout as error:
+        raise ValueError(
+            f"another run is writing to {out}: wait for its end, or choose another "
+            "folder"
+        ) from error
+
+
+def _check_out(out, work, resume):
+    """Refuses to write over anything but a run that is to go on."""
+    if not str(out).strip():
+        raise ValueError("out is empty, must be the folder to make: give it a name")
+    out, checkpoint = Path(out), work / CHECKPOINT
+    for path in (work, *work.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(
+                f"{path} is a file, {out} must be a folder: choose another"
+            )
+    if checkpoint.exists():
+        if not resume:
+            raise ValueError(
+                f"{out} already holds {CHECKPOINT}: go on with --resume, or choose "
+                "another folder"
+            )
+        return
+    if any((out / name).exists() for name in WEIGHT_FILES):
+        raise ValueError(
+            f"{out} already holds a model: choose another folder, or delete it"
+        )
+    strangers = _strangers(out, {work.name})
+    strangers += _strangers(work, {CHECKPOINT, BEST, METRICS, TOKENS})
+    if strangers:
+        raise ValueError(
+            f"{out} already holds {strangers[0]}, which is not of a run: choose "
+            "another folder"
+        )
+
+
+def _strangers(folder, known):
+    """What a folder shows beside known names."""
+    shown = {path.name for path in folder.glob("[!.]*")}
+    return sorted(shown - known)
+
+
+def try_to_save(tokenizer, work):
+    """Fails now if the tokenizer cannot be saved, and not after the training."""
+    if hasattr(tokenizer, "save"):
+        with tempfile.TemporaryDirectory(dir=work, prefix=".") as folder:
+            tokenizer.save(folder)
+
+
+def go_on(trainer, work):
+    """Loads the last checkpoint, if there is one."""
+    if (work / CHECKPOINT).exists():
+        trainer.load(work / CHECKPOINT)
 
 
 def run_to_end(trainer, batches, judge, work, checkpoint_every):
@@ -40,17 +109,16 @@ def run_to_end(trainer, batches, judge, work, checkpoint_every):
 
     Raises:
         FloatingPointError: a held-out loss that is not finite.
+        ValueError: the measurements of a run that went on are gone.
     """
-    metrics, last = Metrics(work / "metrics.jsonl"), trainer.settings.steps
-    is_first, parent = trainer.processes.is_first, os.getppid()
+    metrics, last = Metrics(work / METRICS), trainer.settings.steps
+    is_first = trainer.processes.is_first
     if is_first:
         metrics.cut(trainer.step)
-        _sweep(work.parent, work, work / "tokens")
+        _sweep(work.parent, work, work / TOKENS)
     bar = tqdm(total=last, initial=trainer.step, unit="step", disable=not is_first)
     with bar:
         for done in trainer.run(batches):
-            if trainer.processes.count > 1 and os.getppid() != parent:
-                raise OSError("torchrun is gone, so its processes stop too")
             if not is_first:
                 continue
             metrics.add(**dataclasses.asdict(done))
@@ -61,7 +129,13 @@ def run_to_end(trainer, batches, judge, work, checkpoint_every):
             if done.step % checkpoint_every == 0 or done.step == last:
                 _write_down(judge, trainer.step, metrics)
                 trainer.save(work / CHECKPOINT)
-    return metrics.read()
+    measured = metrics.read()
+    if is_first and not any("val_loss" in m for m in measured):
+        raise ValueError(
+            f"{metrics.path} lacks what the run measured: put it back, or delete "
+            f"{work} to begin again"
+        )
+    return measured
 
 
 def _write_down(judge, step, metrics):

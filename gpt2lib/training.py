@@ -10,7 +10,9 @@ import json
 import math
 import os
 import random
+import threading
 import time
+import zipfile
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +151,17 @@ def training_memory(cfg):
 # ------------------------------------------------------------------------- how it moves
 
 
+def check_whole(name, value, lowest=1):
+    """Raises a ValueError unless `value` is a whole number, at least `lowest`."""
+    if type(value) is not int or not lowest <= value < 2**63:
+        raise ValueError(
+            f"{name} must be a whole number from {lowest} to 2**63 - 1, got {value!r}"
+        )
+
+
+WHOLE = {"steps": 1, "micro_batch_size": 1, "warmup": 0, "seed": 0}  # and the lowest
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """Every choice of a training run but its data and model.
@@ -182,16 +195,17 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self):
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        for name, lowest in WHOLE.items():
+            if getattr(self, name) is not None or name in ("steps", "seed"):
+                check_whole(name, getattr(self, name), lowest)
+        for name in ("learning_rate", "clip", "final_rate", "weight_decay"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not value >= 0:
+                raise ValueError(f"{name} must be a number from 0, got {value!r}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
         if not self.clip > 0:
             raise ValueError(f"clip must be above 0, got {self.clip}")
-        if self.micro_batch_size is not None and self.micro_batch_size < 1:
-            raise ValueError(
-                f"micro_batch_size must be at least 1, got {self.micro_batch_size}"
-            )
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(
                 f"training knows the precisions float32 and bfloat16, "
@@ -405,16 +419,8 @@ class Trainer:
         Raises:
             ValueError: not such a file, or one of another model or other settings.
         """
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            there = state["facts"]
-        except OSError:
-            raise
-        except Exception as error:
-            raise ValueError(
-                f"{path} is not a training checkpoint ({type(error).__name__})"
-            ) from error
-        same = self.facts | dataclasses.asdict(self.model.cfg)
+        state = _read_checkpoint(path)
+        there, same = state["facts"], self.facts | dataclasses.asdict(self.model.cfg)
         other = [
             f"{name} {there.get(name)} there, {here} here"
             for name, here in same.items()
@@ -422,12 +428,57 @@ class Trainer:
         ]
         if other:
             raise ValueError(f"{path} belongs to a run with {'; '.join(other)}")
+        moments = self._moments(path, state)
         try:
             self.model.load_state_dict(state["model"])
         except RuntimeError as error:
             raise ValueError(f"{path} belongs to another model: {error}") from error
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         self.step = state["step"]
+
+    def _moments(self, path, state):
+        """AdamW's state in a checkpoint; its settings follow from the run's."""
+        moments, parameters = state["optimizer"].get("state"), []
+        for group in self.optimizer.param_groups if state["step"] else ():
+            parameters += group["params"]
+        shapes = [tuple(p.shape) for p in parameters]
+        wanted = [{"step": (), "exp_avg": s, "exp_avg_sq": s} for s in shapes]
+        try:
+            found = [
+                {name: tuple(tensor.shape) for name, tensor in moments[i].items()}
+                for i in range(len(moments))
+            ]
+        except (AttributeError, KeyError, TypeError):
+            found = None
+        if found != wanted:
+            raise ValueError(
+                f"{path} belongs to another model: its optimizer has other parameters"
+            )
+        return moments
+
+
+CHECKPOINT_PARTS = {"step": int, "facts": dict, "model": dict, "optimizer": dict}
+
+
+def _read_checkpoint(path):
+    """What `Trainer.save` wrote, if its checksums, which torch ignores, are right."""
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} is not as it was written")
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            for name, kind in CHECKPOINT_PARTS.items():
+                if not isinstance(state.get(name), kind):
+                    raise ValueError(f"no {name}")
+        except Exception as error:  # a damaged file makes parsers stumble in many ways
+            reason = str(error).split("\n")[0] or type(error).__name__
+            raise ValueError(
+                f"{path} is damaged or not a training checkpoint ({reason}): delete it "
+                "to begin again"
+            ) from error
+    return state
 
 
 class Metrics:
@@ -450,11 +501,27 @@ class Metrics:
             file.write(json.dumps(measured) + "\n")
 
     def read(self):
-        """All measurements; a last line that was cut off is not one."""
+        """All measurements; a last line that was cut off is not one.
+
+        Raises:
+            ValueError: a line that is not a JSON object with a step.
+        """
         if not self.path.is_file():
             return []
-        lines = self.path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        return [self._parse(*line) for line in enumerate(text.split("\n")[:-1], 1)]
+
+    def _parse(self, number, line):
+        try:
+            measured = json.loads(line)
+            if type(measured["step"]) is int:
+                return measured
+        except (ValueError, TypeError, KeyError, RecursionError):
+            pass
+        raise ValueError(
+            f"{self.path}, line {number} is no JSON object with a whole number 'step': "
+            "remove the line"
+        )
 
     def cut(self, step):
         """Forgets what came after a step, which is about to be done again."""
@@ -478,22 +545,71 @@ class Processes:
         return self.rank == 0
 
 
+TORCHRUN_SETS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def process_count():
+    """How many processes torchrun has started; 1 without it.
+
+    Raises:
+        ValueError: WORLD_SIZE is no such number, or is there without what else
+            torchrun sets.
+    """
+    given = os.environ.get("WORLD_SIZE", "1")
+    if not given.isdecimal() or not int(given):
+        raise ValueError(
+            f"WORLD_SIZE is {given!r}, must be a whole number from 1: unset it, or "
+            "start with torchrun"
+        )
+    count = int(given)
+    for name in TORCHRUN_SETS if count > 1 else ():
+        value = os.environ.get(name, "")
+        is_rank = value.isdecimal() and int(value) < count
+        if not value or ("RANK" in name and not is_rank):
+            raise ValueError(
+                f"WORLD_SIZE is {count}, but {name} is {value!r}: unset WORLD_SIZE, or "
+                "start with torchrun"
+            )
+    return count
+
+
 @contextmanager
 def connected():
     """`Processes` as torchrun started them, connected; just this one without torchrun.
 
     With GPUs, each process takes the one of its local rank, and they talk through
-    NCCL; else through gloo.
+    NCCL; else through gloo. When torchrun is gone, each process ends.
     """
-    count = int(os.environ.get("WORLD_SIZE", 1))
-    if count == 1:
+    if process_count() == 1:
         yield Processes()
         return
+    _end_with_torchrun()
     if torch.cuda.is_available():
         local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= gpus:
             raise ValueError(f"{local + 1} processes but {gpus} GPUs on this machine")
         torch.cuda.set_device(local)
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    except RuntimeError as error:
+        raise OSError(
+            f"the processes cannot reach one another ({str(error).splitlines()[0]}): "
+            "start all of them with torchrun"
+        ) from error
     yield Processes(distributed.get_rank(), distributed.get_world_size())
     distributed.destroy_process_group()  # not after an error: it waits for the others
+
+
+def _end_with_torchrun():
+    """Ends this process when its parent is gone, whatever it is waiting for."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        try:
+            os.write(2, b"gpt2lib: torchrun is gone, so its processes stop too\n")
+        finally:  # nobody may be left to read it
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,6 +1,7 @@
 """Texts become shards: nothing lost, nothing loaded whole, errors that say where."""
 
 import json
+import os
 import sys
 from array import array
 from itertools import chain
@@ -92,24 +93,88 @@ def test_no_piece_is_much_larger_than_asked(tmp_path, text):
     assert "".join(pieces) == text + ENDOFTEXT
 
 
-@pytest.mark.parametrize(
-    ("name", "contents", "message"),
-    [
-        ("a.txt", b"", "empty"),
-        ("a.txt", b"good\nbad \xff\n", "not UTF-8, first at line 2"),
-        ("a.jsonl", b'{"text": "good"}\n{"text": \n', "line 2"),
-        ("a.jsonl", b'{"words": "good"}\n', "line 1"),
-        ("a.jsonl", b'{"text": 3}\n', "line 1"),
-        ("a.jsonl", b'{"text": "\\ud800"}\n', "line 1"),
-        ("a.bin", b"odd", "cannot be uint16"),
-    ],
-)
+WIDE = [array(kind, range(400)).tobytes() for kind in "iq"]  # of 32 and of 64 bits
+LLAMA = array("i", [20240801, 7, 100] + [0] * 353).tobytes()
+DEEP = b'{"text": "a", "more": ' + b"[" * 10**5 + b"]" * 10**5 + b"}\n"
+REFUSED = [
+    ("a.txt", b"", "empty"),
+    ("a.txt", b"good\nbad \xff\n", "not UTF-8, first at line 2"),
+    ("a.txt", b"good\rbad\r\xff\r", "not UTF-8, first at line 3"),
+    ("a.txt", TALE.encode("utf-16"), "is UTF-16"),
+    ("a.txt", TALE.encode("utf-16-le"), "NUL"),
+    ("a.txt", TALE.encode("utf-16-be"), "NUL"),
+    ("a.txt", TALE.encode("utf-32"), "UTF-32"),
+    ("a.txt", TALE.encode("utf-32-le"), "NUL"),
+    ("a.txt", b"long " * 10**6 + b"\0", "NUL"),
+    ("a.csv", b"PK\x03\x04", "is a zip archive"),
+    ("a.gz", b"\x1f\x8b\x08\0", "is a gzip archive"),
+    ("a.jsonl.zst", b"\x28\xb5\x2f\xfd", "is a zstd archive"),
+    ("a.parquet", b"PAR1 all is ASCII", "is a parquet file"),
+    ("a.pdf", b"%PDF-1.7 all is ASCII", "is a PDF"),
+    ("a.json", b'[{"text": "good"}]', "holds JSON.*give a .jsonl"),
+    ("a.json", b'["good", "better"]', "holds JSON.*give a .jsonl"),
+    ("a.txt", b'{"text": "good"}\n{"text": "better"}\n', "holds JSON"),
+    ("a.md", b'\xef\xbb\xbf [\n {"id" : 3}]', "holds JSON"),
+    ("a.jsonl", b'{"text": "good"}\n{"text": \n', "line 2 is not JSON"),
+    ("a.jsonl", b'{"text": "good"}\r{"text": \r', "line 2 is not JSON"),
+    ("a.jsonl", b'{"words": "good"}\n', "line 1 is {'words': 'good'}, must be"),
+    ("a.ndjson", b'{"text": 3}\n', "line 1 .*must be"),
+    ("a.JSONL", b"[" + b'{"text": "good"},' * 99 + b"3]", "line 1 .*must be"),
+    ("a.jsonl", b'{"text": "\\ud800"}\n', "line 1 has half a surrogate pair"),
+    ("a.jsonl", b'{"text": "\\u0000"}\n', "NUL"),
+    ("a.jsonl", b"[" * 10**5 + b"]" * 10**5, "line 1 is not JSON"),
+    ("a.jsonl", DEEP, "line 1 is not JSON"),
+    ("a.bin", b"\1\2\3", "cannot be uint16"),
+    ("a.BIN", WIDE[0], "holds integers of 32 bits"),
+    ("a.bin", WIDE[1], "holds integers of 64 bits"),
+    ("a.bin", array("i", range(100_000, 100_400)).tobytes(), "integers of 32 bits"),
+    ("a.bin", LLAMA, "holds uint32 ids of Llama 3"),
+    ("a.bin", b"version https://git-lfs.github.com/spec/v1\n", "holds text"),
+    ("a.bin", b"\x93NUMPY\x01\0" * 9, "holds a NumPy array"),
+    ("a.bin", array("H", [299, 9, 300, 8]).tobytes(), "has the id 300, the tokenizer"),
+]
+
+
+@pytest.mark.parametrize(("name", "contents", "message"), REFUSED)
 def test_what_cannot_be_read_is_named(tmp_path, name, contents, message):
     path = tmp_path / name
     path.write_bytes(contents)
+    if path.suffix.lower() == ".bin":
+        TOKENIZER.save(tmp_path)
     with pytest.raises(ValueError, match=message) as error:
         prepared(path, tmp_path / "tokens")
-    assert name in str(error.value)
+    assert name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_endings_are_known_in_any_case(tmp_path):
+    (tmp_path / "a.JSONL").write_text('{"text": "first"}\n')
+    (tmp_path / "b.ndjson").write_bytes(b'{"text": "second"}\r{"text": "third"}')
+    (tmp_path / "c.TXT").write_bytes(b"a line\rand another")
+    (tmp_path / "d.md").write_bytes(b"# given by itself")
+    found = corpus.find_texts(tmp_path) + corpus.find_texts(tmp_path / "d.md")
+    read = ["first", "second", "third", "a line\nand another", "# given by itself"]
+    assert documents(read_texts(found)) == read
+
+
+HIDDEN = (
+    ".ipynb_checkpoints/a-checkpoint",
+    ".git/a",
+    "__MACOSX/._a",
+    "._a",
+    ".a",
+    "b/.a",
+)
+
+
+@pytest.mark.parametrize("ending", [".txt", ".jsonl", ".bin"])
+def test_hidden_copies_are_no_data(tmp_path, ending):
+    for name in (*HIDDEN, "a"):
+        path = tmp_path / (name + ending)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"text")
+    (tmp_path / "folder.txt").mkdir()
+    find = corpus._shards if ending == ".bin" else corpus.find_texts
+    assert find(tmp_path) == [tmp_path / f"a{ending}"]
 
 
 def test_nothing_to_read_is_said(tmp_path):
@@ -151,13 +216,19 @@ def test_public_shards_are_read(tmp_path):
 def test_a_shard_that_is_cut_off_is_refused(tmp_path):
     write_shard(tmp_path / "whole.bin", array("H", range(100)))
     contents = (tmp_path / "whole.bin").read_bytes()
-    (tmp_path / "cut.bin").write_bytes(contents[:-10])
-    with pytest.raises(ValueError, match=r"cut\.bin announces version 1 and 100"):
-        TokenShards([tmp_path / "cut.bin"])
+    for size in (-10, -100, 12):  # within the ids, within the header
+        (tmp_path / "cut.bin").write_bytes(contents[:size])
+        with pytest.raises(ValueError, match=r"cut\.bin announces version 1 and 100"):
+            TokenShards([tmp_path / "cut.bin"])
+    shards = TokenShards([tmp_path / "whole.bin"])
+    os.truncate(tmp_path / "whole.bin", len(contents) - 10)
+    assert shards[:95].tolist() == [*range(95)]
+    with pytest.raises(OSError, match=r"whole\.bin was cut off while it was read"):
+        shards[:]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its files have no holes")
-def test_a_shard_is_mapped_and_not_loaded(tmp_path):
+def test_a_shard_is_read_in_parts_and_not_loaded(tmp_path):
     path = tmp_path / "huge.bin"
     with open(path, "wb") as file:
         file.truncate(2 * 10**12)  # two terabytes, of which nothing is there
@@ -185,6 +256,27 @@ def test_a_vocabulary_too_large_for_a_shard_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match="65536"):
         tokenize(["text"], Huge(), tmp_path)
+
+
+def test_a_tokenizer_that_ends_no_document_is_refused(tmp_path):
+    endless = BPETokenizer(TOKENIZER.vocab, TOKENIZER.merges, {})
+    with pytest.raises(ValueError, match="no <|endoftext|>"):
+        tokenize(["text"], endless, tmp_path)
+
+
+class Deadly:
+    """A tokenizer that ends the worker process it works in."""
+
+    n_vocab, eot_token = 300, 299
+
+    def encode_ordinary(self, text):
+        os._exit(9)
+
+
+def test_a_worker_that_is_killed_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "PIECE", 4)
+    with pytest.raises(OSError, match="worker process .* was killed"):
+        tokenize(["text"] * 9, Deadly(), tmp_path)
 
 
 # ----------------------------------------------------------------------------- prepared
@@ -216,15 +308,114 @@ def test_shards_are_taken_with_the_tokenizer_beside_them(tmp_path):
     assert not (tmp_path / "unused").exists()
 
 
-def test_half_made_tokens_are_made_again(tmp_path):
-    path, folder = tmp_path / "tale.txt", tmp_path / "tokens"
-    path.write_text(TALE)
-    ids = ids_of(prepared(path, folder).training)
+def forget(folder):
     (folder / corpus.RECORD).unlink()
     write_shard(folder / "000007.bin", array("H", [1, 2, 3]))
-    assert ids_of(prepared(path, folder).training) == ids
-    record = json.loads((folder / corpus.RECORD).read_text())
-    assert record["texts"] == {str(path): path.stat().st_size}
+
+
+def cut_shard(folder):
+    contents = (folder / "000000.bin").read_bytes()
+    (folder / "000000.bin").write_bytes(contents[:-2])
+
+
+def change_shard(folder):
+    ids = array("H", (folder / "000000.bin").read_bytes()[1024:])
+    write_shard(folder / "000000.bin", array("H", [9]) + ids[1:])
+
+
+def change_tokenizer(folder):
+    BPETokenizer.train("other " + TALE, 300).save(folder)
+
+
+def change_text(folder):
+    path = folder.parent / "tale.txt"
+    path.write_text(path.read_text().replace("tide", "time"))
+
+
+def claim(folder):
+    """What an earlier version wrote down: sizes."""
+    (folder / corpus.RECORD).write_text('{"vocab_size": 300, "texts": {"tale.txt": 9}}')
+
+
+CHANGES = {
+    "half made": forget,
+    "a shard gone": lambda folder: (folder / "000000.bin").unlink(),
+    "a shard cut": cut_shard,
+    "a shard changed": change_shard,
+    "a shard more": lambda folder: write_shard(folder / "1.bin", array("H", [1, 2])),
+    "tokenizer gone": lambda folder: (folder / "vocab.json").unlink(),
+    "tokenizer changed": change_tokenizer,
+    "text of the same size": change_text,
+    "another record": claim,
+    "no record": lambda folder: (folder / corpus.RECORD).write_text("[]"),
+    "a torn record": lambda folder: (folder / corpus.RECORD).write_text('{"vocab'),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_tokens_that_are_not_of_the_text_are_made_again(tmp_path, change):
+    path, folder = tmp_path / "tale.txt", tmp_path / "tokens"
+    path.write_text(TALE)
+    prepare(path, folder, 300)
+    change(folder)
+    fingerprint = prepare(path, folder, 300)
+    made, new = open_corpus(path, folder), tmp_path / "new"
+    assert fingerprint == prepare(path, new, 300)
+    assert ids_of(made.training) == ids_of(open_corpus(path, new).training)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        p.name for p in new.iterdir()
+    )
+
+
+def test_files_that_are_the_same_count_once(tmp_path):
+    (tmp_path / "a.txt").write_text(TALE)
+    alone = prepare(tmp_path, tmp_path / "one", 300)
+    (tmp_path / "a copy.txt").write_text(TALE)
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "a.txt").rename(tmp_path / "moved" / "a.txt")
+    assert prepare(tmp_path, tmp_path / "two", 300) == alone
+    for name in "ab":
+        write_shard(tmp_path / "moved" / f"{name}.bin", array("H", range(200)))
+    TOKENIZER.save(tmp_path / "moved")
+    (tmp_path / "moved" / "a.txt").unlink()
+    with pytest.raises(ValueError, match=r"same tokens in a\.bin and b\.bin"):
+        prepare(tmp_path / "moved", tmp_path / "two", 300)
+
+
+def test_a_text_that_changes_while_it_is_read_is_said(tmp_path, monkeypatch):
+    path = tmp_path / "tale.txt"
+    path.write_text(TALE)
+
+    def tokenized(*arguments):
+        tokenize(*arguments)
+        path.write_text(TALE.replace("tide", "time"))
+
+    monkeypatch.setattr(corpus, "tokenize", tokenized)
+    with pytest.raises(OSError, match="changed while it was read"):
+        prepare(path, tmp_path / "tokens", 300)
+    assert not (tmp_path / "tokens" / corpus.RECORD).exists()
+
+
+@pytest.mark.parametrize("change", [change_shard, change_tokenizer])
+def test_tokens_of_another_run_must_be_those_it_made(tmp_path, change):
+    (tmp_path / "tale.txt").write_text(TALE)
+    folder = tmp_path / "tokens"
+    fingerprint = prepare(tmp_path / "tale.txt", folder, 300)
+    assert prepare(folder, tmp_path / "unused", 3072) == fingerprint
+    change(folder)
+    with pytest.raises(ValueError, match="than its tokens.json says"):
+        prepare(folder, tmp_path / "unused", 3072)
+
+
+def test_characters_numbered_by_nanogpt_are_not_gpt2s_tokens(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "gpt2_tokenizer", lambda: TOKENIZER)
+    write_shard(tmp_path / "train.bin", array("H", [n % 65 for n in range(999)]))
+    with pytest.raises(ValueError, match="has no id above 64.*GPT-2"):
+        prepare(tmp_path, tmp_path / "tokens", 50257)
+    (tmp_path / "meta.pkl").write_bytes(b"never opened")
+    for data in (tmp_path, tmp_path / "train.bin"):
+        with pytest.raises(ValueError, match="nanoGPT"):
+            prepare(data, tmp_path / "tokens", 50257)
 
 
 def test_tokens_of_another_text_are_removed_from_a_relative_folder(
@@ -266,7 +457,7 @@ def test_shards_and_texts_in_one_folder_are_refused(tmp_path):
 def test_only_a_whole_word_makes_a_shard_held_out(tmp_path):
     TOKENIZER.save(tmp_path)
     write_shard(tmp_path / "medieval_0.bin", array("H", range(100)))
-    write_shard(tmp_path / "interval.bin", array("H", range(100)))
+    write_shard(tmp_path / "interval.bin", array("H", range(100, 200)))
     assert len(prepared(tmp_path, tmp_path).training) == 180
     write_shard(tmp_path / "web_val_000000.bin", array("H", range(7)))
     taken = prepared(tmp_path, tmp_path)

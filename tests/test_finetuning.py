@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,17 +10,20 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_pretraining import assert_same_weights, losses
+from test_training import TORCHRUN
 from transformers import GPT2ForSequenceClassification
 
-from gpt2lib import load_model, load_tokenizer
+from gpt2lib import finetuning, load_model, load_tokenizer
 from gpt2lib.__main__ import main
 from gpt2lib.checkpoint import WEIGHT_FILES
 from gpt2lib.classification import LABELS, classify, replace_head
 from gpt2lib.course.reasoning_data import problems, record
-from gpt2lib.finetuning import finetune, finetuning_rate
+from gpt2lib.finetuning import finetune, finetuning_rate, model_card, read_splits
 from gpt2lib.lora import load_lora, merge_lora
+from gpt2lib.runs import working_folder
+from gpt2lib.tokenizer import BPETokenizer
 from gpt2lib.training import Metrics, Trainer
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -71,7 +75,7 @@ def run(*arguments):
         command(*arguments),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,  # finds hangs only
         env=ENVIRONMENT,
     )
 
@@ -259,8 +263,14 @@ def test_higher_rates_where_less_moves():
 REFUSED = {
     "prompt": (["--learn-prompt"], "only the task instruction"),
     "balance": (["--balance"], "only labelled rows"),
-    "epochs": (["--epochs", 0], "epochs must be at least 1"),
-    "batch": (["--batch-size", 0], "batch_size must be at least 1"),
+    "epochs": (["--epochs", 0], "epochs must be a whole number from 1"),
+    "batch": (["--batch-size", 0], "batch_size must be a whole number from 1"),
+    "head": (
+        ["--train", "head"],
+        "so it cannot be trained alone",
+    ),
+    "a file": (["--out", __file__], "test_finetuning.py is a file"),
+    "no name": (["--out", ""], "out is empty"),
     "model": (["--model", "none-such"], "no model at none-such"),
 }
 
@@ -275,14 +285,117 @@ def test_what_cannot_work_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", WEIGHT_FILES)
-def test_a_folder_that_holds_another_model_is_not_written_over(
+@pytest.mark.parametrize("name", [*WEIGHT_FILES, "README.md", "adapter.safetensors"])
+def test_a_folder_that_holds_something_else_is_not_written_over(
     thoughts, tmp_path, name
 ):
     (tmp_path / name).write_bytes(b"weights")
-    with pytest.raises(ValueError, match="already holds a model"):
+    with pytest.raises(ValueError, match="already holds"):
         finetune("reasoning", thoughts, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_in_use_by_another_run_is_refused(thoughts, tmp_path):
+    with (
+        working_folder(tmp_path, resume=False),
+        pytest.raises(ValueError, match="another run is writing to"),
+    ):
+        finetune("reasoning", thoughts, tmp_path)
+
+
+def test_torchrun_is_refused(thoughts, tmp_path, monkeypatch):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="2 processes, finetune is one"):
+        finetune("reasoning", thoughts, tmp_path / "out")
+
+
+def test_a_classifier_cannot_learn_to_respond(spam, thoughts, tmp_path):
+    with pytest.raises(ValueError, match="tells 2 classes apart, but"):
+        finetune("reasoning", thoughts, tmp_path / "out", spam[0])
+
+
+def endless(tokenizer):
+    return BPETokenizer(tokenizer.vocab, tokenizer.merges, {})
+
+
+def larger(tokenizer):
+    specials = tokenizer.special_tokens | {"<|more|>": tokenizer.n_vocab}
+    return BPETokenizer(tokenizer.vocab, tokenizer.merges, specials)
+
+
+class Unsavable(BPETokenizer):
+    def save(self, folder):
+        raise OSError("cannot be saved")
+
+
+def unsavable(tokenizer):
+    return Unsavable(tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (endless, "has no <|endoftext|>"),
+        (larger, "knows 3072 tokens, its tokenizer has 3073"),
+        (unsavable, "cannot be saved"),
+    ],
+)
+def test_a_tokenizer_that_will_not_do_is_noticed_before_the_work(
+    thoughts, tmp_path, monkeypatch, change, message
+):
+    changed = change(load_tokenizer())
+    monkeypatch.setattr(finetuning, "load_tokenizer", lambda name: changed)
+    with pytest.raises((ValueError, OSError), match=message):
+        finetune("reasoning", thoughts, tmp_path / "out")
+    assert not losses(tmp_path / "out")
+
+
+def test_half_a_character_is_named_by_its_line_whatever_its_split(tmp_path):
+    rows = [{"instruction": f"Say {i}.", "output": f"{i}"} for i in range(40)]
+    rows[20]["output"] = "\ud83d"
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows, indent=0))
+    job = finetuning.TASKS["instruction"](load_tokenizer(), 256)
+    with pytest.raises(ValueError, match="line 82: .*half a surrogate"):
+        read_splits(job, path)
+    splits, counts = read_splits(job, path, skip_bad_rows=True)
+    assert counts["bad_rows"] == 1 and sum(map(len, splits.values())) == 39
+
+
+def test_the_card_is_utf8_in_any_locale(messages):
+    name = "caf\udcc3\udca9"  # as Python names it where the locale is ASCII
+    facts = {"task": "spam", "base": f"bin/{name}"}
+    card = model_card(messages.parent / name, messages, facts, {"test_accuracy": 0.5})
+    assert "# café" in card and "bin/café" in card
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def other_weights(path):
+    save_file({"final_norm.scale": torch.zeros(3)}, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "is gone or damaged"),
+        (os.unlink, "is gone or damaged"),
+        (other_weights, "holds other weights than are trained"),
+    ],
+)
+def test_damaged_best_weights_are_noticed_when_a_run_goes_on(
+    spam, messages, tmp_path, damage, message
+):
+    out = tmp_path / "copy"
+    shutil.copytree(spam[0], out)
+    damage(out / "training" / "best.safetensors")
+    before = (out / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=message):
+        finetune("spam", messages, out, epochs=4, resume=True)
+    assert (out / "model.safetensors").read_bytes() == before
 
 
 def test_steps_follow_from_epochs(thoughts, tmp_path):

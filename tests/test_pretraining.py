@@ -9,6 +9,7 @@ import sys
 import time
 from array import array
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -16,12 +17,14 @@ import torch
 from safetensors.torch import load_file
 from small import SMALL
 
-from gpt2lib import corpus, load_model, load_tokenizer
+from gpt2lib import corpus, load_model, load_tokenizer, save_model
+from gpt2lib.classification import replace_head
 from gpt2lib.course.stories import stories
 from gpt2lib.data import ShuffledWindows, write_shard
 from gpt2lib.pretraining import _in_batches, default_learning_rate
 from gpt2lib.pretraining import pretrain as run_here
-from gpt2lib.tokenizer import ENDOFTEXT
+from gpt2lib.runs import working_folder
+from gpt2lib.tokenizer import ENDOFTEXT, BPETokenizer
 from gpt2lib.training import Metrics
 
 resource = pytest.importorskip("resource")  # what follows kills as Unix does
@@ -31,6 +34,8 @@ on_cpu = pytest.mark.skipif(
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 STEPS = 12
+TINY = replace(SMALL, vocab_size=300, drop_rate=0.0)
+TOKENIZER = BPETokenizer.train("The clock went slow. Was it the tide?" * 30, 300)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def pretrain(data, out, *options, processes=1, **how):
         command(data, out, *options, processes=processes),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,  # finds hangs only
         env=ENVIRONMENT,
         **how,
     )
@@ -195,11 +200,26 @@ def test_what_two_began_one_ends(unbroken, data, tmp_path):
 
 
 def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Whether a process runs; one that has ended and was not asked for its end (Z)
+    does not.
+    """
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True)
+    return listed.stdout.strip()[:1] not in (b"", b"Z")
+
+
+def wait_until(condition):
+    """For minutes if need be: what is waited for may take long on a busy machine."""
+    until = time.monotonic() + 900
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+
+
+def all_below(pid):
+    """All processes that a process has started, and those that they have."""
+    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True)
+    below = [int(child) for child in listed.stdout.split()]
+    return below + [pid for child in below for pid in all_below(child)]
 
 
 def test_workers_end_when_torchrun_is_killed(data, tmp_path):
@@ -207,17 +227,66 @@ def test_workers_end_when_torchrun_is_killed(data, tmp_path):
     workers = workers_of(run)
     assert len(workers) == 2
     run.kill()
-    for _ in range(600):
-        if not any(map(is_alive, workers)):
-            return
-        time.sleep(0.1)
-    pytest.fail("torchrun's processes go on without it")
+    wait_until(lambda: not any(map(is_alive, workers)))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
+    text = "".join(islice(stories(seed=2), 2000))
+    (tmp_path / "long.txt").write_text(text * 30)
+    run = subprocess.Popen(
+        command(tmp_path / "long.txt", tmp_path / "out", processes=processes),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
+    # All ranks and, below the first, the process that counts resources, and a worker.
+    wanted = 2 if processes == 1 else 4
+    wait_until(lambda: run.poll() is not None or len(all_below(run.pid)) >= wanted)
+    left = all_below(run.pid)
+    assert run.poll() is None and len(left) >= wanted
+    run.kill()
+    run.wait()
+    wait_until(lambda: not any(map(is_alive, left)))
+    assert not (tmp_path / "out/training/tokens/tokens.json").exists()
+
+
+def test_a_script_must_guard_its_call(data, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from gpt2lib import corpus\n"
+        "from gpt2lib.pretraining import pretrain\n"
+        "corpus.PIECE = 1000\n"
+        f"pretrain({str(data)!r}, {str(tmp_path / 'out')!r}, steps=1)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env=ENVIRONMENT,
+    )
+    assert run.returncode == 1
+    assert "call pretrain under if __name__" in run.stderr.splitlines()[-1]
+
+
+def test_of_two_runs_in_one_folder_one_is_refused(data, tmp_path):
+    out = tmp_path / "out"
+    first = start(1, data, out, "--steps", 10_000)
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="another run is writing to"):
+            run_here(data, out, TINY, steps=12, batch_size=4, resume=resume)
+    assert first.poll() is None
+    first.kill()
+    first.communicate()
+    with working_folder(out, resume=True):  # a lock ends with its process
+        pass
 
 
 def test_a_killed_worker_ends_the_job(data, tmp_path):
     run = start(2, data, tmp_path / "out", "--steps", 10_000, processes=2)
     os.kill(workers_of(run)[-1], signal.SIGKILL)
-    _, errors = run.communicate(timeout=120)
+    _, errors = run.communicate(timeout=900)
     assert run.returncode != 0
     assert "SIGKILL" in errors or "-9" in errors
 
@@ -236,23 +305,25 @@ def test_going_on_with_other_settings_is_refused(unbroken, data):
     assert run.returncode == 1 and "seed 0 there, 5 here" in run.stderr
 
 
-def test_a_text_too_short_is_refused(tmp_path):
+@pytest.mark.parametrize("length", [32, 10**9, 10**18])
+def test_a_text_too_short_is_refused(tmp_path, length):
     (tmp_path / "short.txt").write_text("Too short a text to learn from.")
-    run = pretrain(tmp_path / "short.txt", tmp_path / "out")
-    assert run.returncode == 1
-    assert "tokens, but a window needs 33" in run.stderr.splitlines()[-1]
+    cfg = replace(TINY, context_length=length)
+    with pytest.raises(ValueError, match=f"tokens, but a window needs {length + 1}"):
+        run_here(tmp_path / "short.txt", tmp_path / "out", cfg)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--batch-size", 0], "batch_size must be at least 1"),
-        (["--steps", 0], "steps must be at least 1"),
-        (["--checkpoint-every", 0], "checkpoint_every must be at least 1"),
-        (["--micro-batch-size", -1], "micro_batch_size must be at least 1"),
+        (["--batch-size", 0], "batch_size must be a whole number from 1"),
+        (["--steps", 0], "steps must be a whole number from 1"),
+        (["--checkpoint-every", 0], "checkpoint_every must be a whole number from 1"),
+        (["--micro-batch-size", -1], "micro_batch_size must be a whole number from 1"),
         (["--context-length", 0], "context_length must be a whole number >= 1"),
         (["--data", "nowhere.bin"], "no text at nowhere.bin"),
-        (["--out", __file__], "Not a directory"),
+        (["--seed", 2**63], "seed must be a whole number from 0 to 2**63 - 1"),
+        (["--out", __file__], "test_pretraining.py is a file"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(data, tmp_path, options, message):
@@ -309,3 +380,130 @@ def test_training_may_begin_with_a_trained_model(unbroken, tmp_path):
     again = run_here(tokens, tmp_path / "on", start=out, steps=1, batch_size=4)
     before = Metrics(out / "training" / "metrics.jsonl").read()[-1]["val_loss"]
     assert again["train_loss"] < before + 0.5 < losses(out)[0]
+
+
+# ------------------------------------------------------- what is tried before the work
+
+
+def touch(*names):
+    def make(out):
+        for name in names:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_text("of somebody else")
+        return out
+
+    return make
+
+
+OUTS = {
+    "a file": (lambda out: __file__, "is a file"),
+    "below a file": (lambda out: f"{__file__}/out", "is a file"),
+    "no name": (lambda out: "", "out is empty"),
+    "spaces": (lambda out: " ", "out is empty"),
+    "a card": (touch("README.md"), "holds README.md"),
+    "a config": (touch("config.json"), "holds config.json"),
+    "a tokenizer": (touch("vocab.json"), "holds vocab.json"),
+    "a folder": (touch("notes/a.txt"), "holds notes"),
+    "another training": (touch("training/plan.txt"), "holds plan.txt"),
+    "training a file": (touch("training"), "is a file"),
+    "weights": (touch("model.safetensors"), "already holds a model"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), OUTS.values(), ids=OUTS)
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_of_something_else_is_left_alone(
+    data, tmp_path, make, message, resume
+):
+    out = make(tmp_path / "out")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=message):
+        run_here(data, out, TINY, resume=resume)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_hidden_files_are_not_in_the_way(data, tmp_path):
+    touch(".gitkeep", ".DS_Store", "training/.nfs01")(tmp_path / "out")
+    assert run_here(data, tmp_path / "out", TINY, steps=1, batch_size=2)["steps"] == 1
+
+
+@pytest.mark.parametrize("error", [OSError("full"), ValueError("half a character")])
+def test_what_cannot_be_saved_is_noticed_before_the_work(
+    data, tmp_path, monkeypatch, error
+):
+    def failing(tokenizer, folder):
+        if folder != tmp_path / "out/training/tokens":
+            raise error
+        save(tokenizer, folder)
+
+    save = BPETokenizer.save
+    monkeypatch.setattr(BPETokenizer, "save", failing)
+    with pytest.raises(type(error), match=str(error)):
+        run_here(data, tmp_path / "out", TINY, steps=1)
+    assert not losses(tmp_path / "out")
+
+
+def test_a_model_to_begin_with_must_fit_the_data(unbroken, data, tmp_path):
+    out, _ = unbroken
+    with pytest.raises(ValueError, match="in another vocabulary than"):
+        run_here(data, tmp_path / "on", TINY, start=out, steps=1)
+    classifier = replace_head(load_model(out), 2)
+    save_model(classifier, tmp_path / "classifier", load_tokenizer(out))
+    with pytest.raises(ValueError, match="tells 2 classes apart"):
+        run_here(data, tmp_path / "on", TINY, start=tmp_path / "classifier", steps=1)
+
+
+def test_a_model_that_no_memory_holds_is_refused(data, tmp_path):
+    with pytest.raises(ValueError, match="no memory for a model of"):
+        run_here(data, tmp_path / "out", replace(TINY, emb_dim=2**40), steps=1)
+
+
+# --------------------------------------------------- what is not believed when resumed
+
+
+def finished(data, out, **settings):
+    """A run of two steps, in this process."""
+    usual = {"steps": 2, "batch_size": 2}
+    return run_here(data, out, TINY, **usual | settings)
+
+
+def test_a_damaged_checkpoint_is_refused_until_it_is_deleted(data, tmp_path):
+    out = tmp_path / "out"
+    figures = finished(data, out)
+    for name in ("model.safetensors", "config.json", "vocab.json", "merges.txt"):
+        (out / name).unlink()  # as if it had been killed before
+    checkpoint = out / "training" / "checkpoint.pt"
+    contents = bytearray(checkpoint.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    checkpoint.write_bytes(contents)
+    with pytest.raises(ValueError, match="is damaged .*delete it to begin again"):
+        finished(data, out, resume=True)
+    checkpoint.unlink()
+    again = finished(data, out)
+    assert again["val_loss"] == figures["val_loss"]
+
+
+def test_going_on_with_other_data_is_refused(tmp_path):
+    TOKENIZER.save(tmp_path / "data")
+    shard = tmp_path / "data" / "train.bin"
+    write_shard(shard, array("H", (n * 7 % 280 for n in range(900))))
+    finished(shard, tmp_path / "out")
+    write_shard(shard, array("H", (n * 11 % 280 for n in range(900))))
+    with pytest.raises(ValueError, match="belongs to a run with data"):
+        finished(shard, tmp_path / "out", resume=True)
+
+
+def test_going_on_with_a_text_of_the_same_size_is_refused(data, tmp_path):
+    path = tmp_path / "tale.txt"
+    path.write_text(data.read_text())
+    finished(path, tmp_path / "out")
+    path.write_text(data.read_text()[::-1])
+    with pytest.raises(ValueError, match="belongs to a run with .*data"):
+        finished(path, tmp_path / "out", resume=True)
+
+
+def test_a_run_whose_measurements_are_gone_says_so(data, tmp_path):
+    finished(data, tmp_path / "out")
+    (tmp_path / "out" / "training" / "metrics.jsonl").unlink()
+    with pytest.raises(ValueError, match="lacks what the run measured"):
+        finished(data, tmp_path / "out", resume=True)

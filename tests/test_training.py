@@ -35,6 +35,7 @@ from gpt2lib.training import (
     evaluate,
     learning_rate_at,
     perplexity,
+    process_count,
     total_loss,
     training_flops,
     training_memory,
@@ -267,12 +268,93 @@ class Bomb:
         return (exec, ("raise SystemExit('the checkpoint was run')",))
 
 
-@pytest.mark.parametrize("contents", [b"", b"no checkpoint", pickle.dumps(Bomb())])
+NO_CHECKPOINTS = [b"", b"no checkpoint", pickle.dumps(Bomb())]
+
+
+@pytest.mark.parametrize("contents", NO_CHECKPOINTS)
 def test_what_is_no_checkpoint_is_refused_and_never_run(tmp_path, contents):
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(contents)
-    with pytest.raises(ValueError, match="not a training checkpoint"):
+    with pytest.raises(ValueError, match="not a training checkpoint.*delete it"):
         new_trainer().load(path)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A checkpoint, whose contents a test may change."""
+    path = tmp_path_factory.mktemp("trained") / "checkpoint.pt"
+    train(new_trainer(), steps=1).save(path)
+    return path
+
+
+@pytest.mark.parametrize("place", [0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+def test_a_flipped_bit_is_noticed(checkpoint, tmp_path, place):
+    contents = bytearray(checkpoint.read_bytes())
+    contents[int(place * len(contents))] ^= 16
+    (tmp_path / "flipped.pt").write_bytes(contents)
+    try:
+        resumed = new_trainer()
+        resumed.load(tmp_path / "flipped.pt")
+    except ValueError as error:
+        assert "is damaged" in str(error)
+    else:  # between the files in the archive is nothing to notice
+        loaded = torch.load(checkpoint, weights_only=True)["model"]
+        assert all(p.equal(loaded[n]) for n, p in resumed.model.state_dict().items())
+
+
+def without(name):
+    return lambda state: state.pop(name)
+
+
+def replaced(name, value):
+    return lambda state: state.update({name: value})
+
+
+def misshapen(state):
+    state["optimizer"]["state"][3]["exp_avg"] = torch.zeros(2)
+
+
+def misshapen_weight(state):
+    state["model"]["pos_emb.weight"] = torch.zeros(2)
+
+
+DAMAGES = {
+    "no step": (without("step"), "no step"),
+    "no facts": (without("facts"), "no facts"),
+    "no model": (without("model"), "no model"),
+    "no optimizer": (without("optimizer"), "no optimizer"),
+    "step a text": (replaced("step", "1"), "no step"),
+    "facts a list": (replaced("facts", []), "no facts"),
+    "model a tensor": (replaced("model", torch.zeros(2)), "no model"),
+    "model empty": (replaced("model", {}), "another model"),
+    "a weight misshapen": (misshapen_weight, "another model"),
+    "optimizer a list": (replaced("optimizer", [1]), "no optimizer"),
+    "optimizer empty": (replaced("optimizer", {}), "other parameters"),
+    "moments a text": (replaced("optimizer", {"state": "a"}), "other parameters"),
+    "moments lists": (replaced("optimizer", {"state": {0: [1]}}), "other parameters"),
+    "no moments": (replaced("optimizer", {"state": {}}), "other parameters"),
+    "a moment misshapen": (misshapen, "other parameters"),
+    "one moment less": (lambda s: s["optimizer"]["state"].popitem(), "other param"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
+def test_a_checkpoint_with_parts_missing_is_refused(
+    checkpoint, tmp_path, damage, message
+):
+    state = torch.load(checkpoint, weights_only=True)
+    damage(state)
+    torch.save(state, tmp_path / "damaged.pt")
+    with pytest.raises(ValueError, match=message):
+        new_trainer().load(tmp_path / "damaged.pt")
+
+
+def test_a_checkpoint_is_of_the_same_data_if_it_says_so(checkpoint, tmp_path):
+    trainer = train(Trainer(GPTModel(CFG), RUN, data="ab"), steps=1)
+    trainer.save(tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="data ab there, cd here"):
+        Trainer(GPTModel(CFG), RUN, data="cd").load(tmp_path / "checkpoint.pt")
+    Trainer(GPTModel(CFG), RUN, data="cd").load(checkpoint)  # of an earlier version
 
 
 def test_rows_that_cannot_be_shared_out_are_refused():
@@ -285,9 +367,19 @@ def test_rows_that_cannot_be_shared_out_are_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 0}, "steps must be a whole number from 1 .* got 0"),
+        ({"steps": 2.0}, "steps must be a whole number"),
+        ({"seed": -1}, r"seed must be a whole number from 0 to 2\*\*63 - 1, got -1"),
+        ({"seed": 2**63}, "seed must be a whole number"),
+        ({"seed": 0.5}, "seed must be a whole number"),
+        ({"seed": None}, "seed must be a whole number"),
+        ({"warmup": -1}, "warmup must be a whole number from 0"),
         ({"learning_rate": math.nan}, "learning_rate"),
-        ({"clip": -1.0}, "clip must be above 0"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"weight_decay": math.nan}, "weight_decay must be a number from 0"),
+        ({"final_rate": -0.1}, "final_rate must be a number from 0"),
+        ({"clip": 0.0}, "clip must be above 0"),
         ({"micro_batch_size": 0}, "micro_batch_size"),
         ({"precision": "float16"}, "float32 and bfloat16"),
     ],
@@ -308,6 +400,46 @@ def test_metrics_survive_a_line_that_was_cut_off(tmp_path):
     metrics.cut(2)
     metrics.add(step=3, loss=0.1)
     assert [m["loss"] for m in metrics.read()] == [1.0, 0.5, 0.1]
+
+
+@pytest.mark.parametrize(
+    "line", [b"no JSON", b"{}", b'{"step": "1"}', b"[1]", b"3", b"\0\0", b"\xff", b""]
+)
+def test_metrics_that_are_none_are_named(tmp_path, line):
+    metrics = Metrics(tmp_path / "metrics.jsonl")
+    metrics.add(step=1, loss=1.0)
+    with open(metrics.path, "ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 .*remove the line"):
+        metrics.cut(1)
+
+
+# ------------------------------------------------------------------ many processes, one
+
+TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "here"}
+TORCHRUN |= {"MASTER_PORT": "29500"}
+
+
+def test_torchrun_is_believed(monkeypatch):
+    for name in TORCHRUN:
+        monkeypatch.delenv(name, raising=False)
+    assert process_count() == 1
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    assert process_count() == 2
+
+
+STRAY = [("WORLD_SIZE", value) for value in ("", "0", "-1", "abc", "1.5", " ")]
+STRAY += [(name, "") for name in TORCHRUN if name != "WORLD_SIZE"]
+STRAY += [("RANK", "2"), ("RANK", "x"), ("LOCAL_RANK", "-1")]
+
+
+@pytest.mark.parametrize(("name", "value"), STRAY)
+def test_a_stray_world_size_is_named(monkeypatch, name, value):
+    for set_, usual in (TORCHRUN | {name: value}).items():
+        monkeypatch.setenv(set_, usual)
+    with pytest.raises(ValueError, match="WORLD_SIZE is .*start with torchrun"):
+        process_count()
 
 
 # ------------------------------------------------------------------------ what it takes
