@@ -95,16 +95,12 @@ def pretrain(
         batches = ShuffledWindows(corpus.training, length, batch_size, seed, end)
         settings.setdefault("learning_rate", default_learning_rate(model.cfg.n_params))
         settings["steps"] = steps or max(1, len(batches) // batch_size)
-        trainer = Trainer(
-            model.to(device),
-            TrainingSettings(**settings),
-            processes,
-            batch_size=batch_size,
-            training_tokens=len(corpus.training),
-            data=fingerprint,
-        )
+        facts = {"batch_size": batch_size, "training_tokens": len(corpus.training)}
+        facts |= {"data": fingerprint}
+        model, settings = model.to(device), TrainingSettings(**settings)
+        trainer = Trainer(model, settings, processes, **facts)
         go_on(trainer, work)
-        rows = settings.get("micro_batch_size") or ROWS_AT_ONCE
+        rows = settings.micro_batch_size or ROWS_AT_ONCE
         validation = _in_batches(corpus.validation, length, rows, end)
 
         def judge():
@@ -194,8 +190,8 @@ def _device(processes, name):
     usual = "cuda" if torch.cuda.is_available() else "cpu"  # gloo knows no other
     if name not in (None, usual):
         raise ValueError(
-            f"{processes.count} processes train on {usual} here, not on {name!r}: leave "
-            "--device out"
+            f"{processes.count} processes train on {usual} here, not on {name!r}: "
+            "leave --device out"
         )
     return torch.device(usual)
 
