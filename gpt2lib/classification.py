@@ -15,6 +15,7 @@ from torch import nn
 
 from gpt2lib.data import IGNORED, pad
 from gpt2lib.generate import evaluating
+from gpt2lib.tokenizer import end_of_text
 
 LABELS = ("ham", "spam")
 COURSE_LENGTH = 120  # tokens to which the course's classifiers were padded
@@ -90,7 +91,7 @@ def encode_message(text, tokenizer, context_length):
 
     An empty text is <|endoftext|>.
     """
-    ids = tokenizer.encode_ordinary(text) or [tokenizer.eot_token]
+    ids = tokenizer.encode_ordinary(text) or [end_of_text(tokenizer)]
     return ids[:context_length]
 
 
@@ -110,10 +111,11 @@ def classify(model, texts, tokenizer, batch_size=64, padded_to=None):
     """
     if not model.cfg.n_classes:
         raise ValueError("this model has no head for classes: use a finetuned one")
-    end, longest = tokenizer.eot_token, padded_to or model.cfg.context_length
+    longest = padded_to or model.cfg.context_length
     rows = [encode_message(text, tokenizer, longest) for text in texts]
     if padded_to is not None:
-        rows = [ids + [end] * (padded_to - len(ids)) for ids in rows]
+        end = [end_of_text(tokenizer)]
+        rows = [ids + end * (padded_to - len(ids)) for ids in rows]
     found = torch.empty(len(rows), model.cfg.n_classes)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     with evaluating(model.modules()):

@@ -54,7 +54,7 @@ LAYERS = {
         "weights",
     },
     "records": {"files"},
-    "classification": {"data", "generate"},
+    "classification": {"data", "generate", "tokenizer"},
     "instruction": {"data", "generate"},
     "reasoning": {"instruction"},
     "lora": {"checkpoint", "files", "fast", "untrusted"},
