@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from gpt2lib import files
-from gpt2lib.untrusted import inside, read_json, recognise, shown, some
+from gpt2lib.untrusted import inside, quoted, read_json, recognise, shown, some
 
 # Wrappers add parts to names, and whatever holds the model stands before its own.
 WRAPPERS = re.compile(r"(?<![^.])_(orig_mod|(fsdp|checkpoint)_wrapped_module)\.")
@@ -104,8 +104,8 @@ class Checkpoint:
         heads = _heads(within) + _heads(beside)
         if any(number != heads[0] for number in heads):
             raise ValueError(
-                f"{self.path} gives its number of heads as {some(heads)}: correct its "
-                "config.json, or take it away"
+                f"{self.path} gives its number of heads as {some(map(quoted, heads))}: "
+                "correct its config.json, or take it away"
             )
         return _check_task(within | beside, folder / "config.json")
 
@@ -247,8 +247,9 @@ def _state_dict(contents, path):
     if not isinstance(contents, dict) or not contents:
         raise ValueError(f"{path} holds no named tensors, so it is no checkpoint")
     strangers = _strangers(contents)
-    inner = [value for value in contents.values() if _holds_tensors(value)]
-    if strangers and len(inner) == 1:
+    inner = {id(value): value for value in contents.values()} if strangers else {}
+    inner = [value for value in inner.values() if _holds_tensors(value)]
+    if len(inner) == 1:
         contents, strangers = inner[0], []
     if strangers:
         raise ValueError(
@@ -299,19 +300,28 @@ def _defect(tensor, size):
     return "more numbers than are in the file" if tensor.nbytes > size else None
 
 
-def _settings_in(contents, depth=2):
+def _settings_in(contents):
     """Numbers and names that a training script noted beside the weights, by name.
 
-    nanoGPT's model_args describe the model; its config is what the run was asked for.
+    The nearer to the top, the surer. nanoGPT's model_args come first: they describe the
+    model, its config what the run was asked for. Each dict is read once, since a file
+    may hold one a thousand times within itself.
     """
-    found, last = {}, {}
-    for name, value in contents.items() if isinstance(contents, dict) else ():
-        if isinstance(value, dict) and depth:
-            inner = _settings_in(value, depth - 1)
-            found, last = inner | found, inner if name == "model_args" else last
-        elif isinstance(name, str) and isinstance(value, str | int | float):
-            found[name] = value
+    found, last, seen, queue = {}, {}, set(), [("", contents, 0)]
+    for name, value, depth in queue:
+        if not isinstance(value, dict) or id(value) in seen or depth > 2:
+            continue
+        seen.add(id(value))
+        own = {n: v for n, v in value.items() if isinstance(n, str) and _is_scalar(v)}
+        last = own if name == "model_args" else last
+        for key, number in own.items():
+            found.setdefault(key, number)
+        queue += [(n, v, depth + 1) for n, v in value.items()]
     return found | last
+
+
+def _is_scalar(value):
+    return isinstance(value, str | int | float)
 
 
 def _heads(settings):
@@ -326,13 +336,12 @@ def _check_task(settings, path):
     if wrong or not all(isinstance(word, str) for word in words):
         raise ValueError(
             f'{path}: id2label must name each class, as in {{"0": "ham"}}, got '
-            f"{shown(repr(names))}: correct it"
+            f"{quoted(names)}: correct it"
         )
     task = settings.get("finetuning_task")
     if task is not None and not isinstance(task, str):
         raise ValueError(
-            f"{path}: finetuning_task must be a name, got {shown(repr(task))}: "
-            "correct it"
+            f"{path}: finetuning_task must be a name, got {quoted(task)}: correct it"
         )
     absent = [n for n in ("id2label", "finetuning_task") if settings.get(n) is None]
     return {n: value for n, value in settings.items() if n not in absent}

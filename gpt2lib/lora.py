@@ -13,7 +13,7 @@ from torch import nn
 from gpt2lib import files
 from gpt2lib.checkpoint import FLOATS, read_adapter, write_tensors
 from gpt2lib.fast import check_not_prepared
-from gpt2lib.untrusted import shown
+from gpt2lib.untrusted import quoted
 
 RANK, ALPHA = 8, 16
 PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")
@@ -127,7 +127,7 @@ def load_lora(model, path):
             raise ValueError(f"alpha {alpha}, rank {rank}")
     except (KeyError, ValueError, StopIteration, TypeError) as error:
         raise ValueError(
-            f"{path} holds no LoRA layers of gpt2lib ({shown(repr(error))}): give what "
+            f"{path} holds no LoRA layers of gpt2lib ({quoted(error)}): give what "
             "save_lora wrote"
         ) from error
     wanted = _adapter_shapes(model, rank)

@@ -158,6 +158,14 @@ def shown(name, limit=100):
     return text[:limit] + "..." if len(text) > limit else text
 
 
+def quoted(value):
+    """A value from a file as Python writes it, safe to print."""
+    try:
+        return shown(repr(value))
+    except (RecursionError, ValueError):  # nested too deep, or a number too long
+        return f"a {type(value).__name__} that cannot be shown"
+
+
 def some(names, limit=3):
     """The first few names of many, for a message."""
     names = list(names)

@@ -8,7 +8,7 @@ tokenizer.json counts, as it does for transformers.
 import fnmatch
 from typing import NamedTuple
 
-from gpt2lib.untrusted import read_json, read_text, shown
+from gpt2lib.untrusted import quoted, read_json, read_text, shown
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
 IN_ONE_FILE = "tokenizer.json"
@@ -98,7 +98,7 @@ def _read_one_file(contents):
             value = value.get(key) if isinstance(value, dict) else None
         if value not in supported:
             raise ValueError(
-                f"tokenizer.json has {'.'.join(place)} {shown(repr(value))}, "
+                f"tokenizer.json has {'.'.join(place)} {quoted(value)}, "
                 f"{supported[0]!r} is supported"
             )
     model = contents.get("model")
@@ -120,13 +120,13 @@ def _pair(merge):
     pair = merge.split(" ") if isinstance(merge, str) else merge
     if isinstance(pair, list) and len(pair) == 2 and all(map(_is_name, pair)):
         return tuple(pair)
-    raise ValueError(f"the merge {shown(repr(merge))} is not two tokens")
+    raise ValueError(f"the merge {quoted(merge)} is not two tokens")
 
 
 def _added(token):
     """Text and id of an added token, which must stand for exactly its text."""
     if not isinstance(token, dict) or not _is_name(token.get("content")):
-        raise ValueError(f"the added token {shown(repr(token))} has no content")
+        raise ValueError(f"the added token {quoted(token)} has no content")
     for flag in ("lstrip", "rstrip", "single_word"):
         if token.get(flag):
             raise ValueError(f"the token {shown(token['content'])!r} sets {flag}")
@@ -143,7 +143,7 @@ def _check_ids(found):
     for token, id in ids.items():
         if type(id) is not int or not 0 <= id < 2 * len(ids):
             raise ValueError(
-                f"the id of {shown(token)!r} is {shown(repr(id))} among {len(ids)} ids"
+                f"the id of {shown(token)!r} is {quoted(id)} among {len(ids)} ids"
             )
         if found.ids.get(token, id) != id:
             raise ValueError(f"{shown(token)!r} has two ids")

@@ -31,7 +31,7 @@ from gpt2lib.config import GPT2_124M, GPT2_355M, GPT2_774M, GPT2_1558M, GPTConfi
 from gpt2lib.devices import find_device
 from gpt2lib.fast import PREPARED, check_not_prepared, prepare_to_infer, speed_up
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
-from gpt2lib.untrusted import listed, shown, some
+from gpt2lib.untrusted import listed, quoted, some
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -469,7 +469,7 @@ def _our_settings(checkpoint):
     for name, allowed in FIXED_SETTINGS.items():
         if given.get(name, allowed[0]) not in allowed:
             raise ValueError(
-                f"{path}: {name} is {shown(repr(given[name]))}, but GPT-2 has "
+                f"{path}: {name} is {quoted(given[name])}, but GPT-2 has "
                 f"{allowed[0]!r}, and gpt2lib computes nothing else"
             )
     settings = {}
@@ -479,7 +479,7 @@ def _our_settings(checkpoint):
             if ours in NUMBERS and value is not None and not _is_count(value):
                 raise ValueError(
                     f"{path}: {theirs} must be a whole number from 1 to 2**31, got "
-                    f"{shown(repr(value))}: correct the config"
+                    f"{quoted(value)}: correct the config"
                 )
             settings |= {} if value is None else {ours: value}
     return settings

@@ -126,6 +126,23 @@ def test_training_equals_recounting(texts):
     assert list(learn_merges(pieces)) == recounted_merges(pieces, 10**6)
 
 
+@given(st.lists(st.text("aab", max_size=60), max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_training_on_repetitions_equals_recounting(texts):
+    """Pairs overlap: in "aaa" a pair counts twice and is merged once."""
+    pieces = count_pieces(texts)
+    assert list(learn_merges(pieces)) == recounted_merges(pieces, 10**6)
+
+
+def test_training_on_one_long_word_equals_recounting():
+    """Once the whole word was gone through for every merge: minutes for 100 kB."""
+    word = "".join(random.Random(1).choices("acgt", k=2000)).encode()
+    merges = [merge for merge, _ in zip(learn_merges({word: 3}), range(200))]
+    assert merges == recounted_merges({word: 3}, 200)
+    many = "".join(random.Random(1).choices("acgt", k=100_000))
+    assert BPETokenizer.train(many, vocab_size=3072).n_vocab == 3072
+
+
 def test_training_on_the_story_equals_recounting(story):
     pieces = count_pieces(story[:4000])
     merges = [merge for merge, _ in zip(learn_merges(pieces), range(150))]

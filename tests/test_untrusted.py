@@ -191,6 +191,49 @@ def test_one_storage_for_many_tensors_is_refused(tmp_path):
         load_model(tmp_path / "m.pth")
 
 
+def test_a_file_that_holds_itself_a_thousand_times_is_read_once(tmp_path, state):
+    ring = {}
+    ring |= {str(i): ring for i in range(3000)}
+    torch.save({"model": state, "config": ring}, tmp_path / "m.pth")
+    load_model(tmp_path / "m.pth")
+    torch.save(ring, tmp_path / "m.pth")
+    with pytest.raises(ValueError, match="more than tensors"):
+        load_model(tmp_path / "m.pth")
+
+
+class Call:
+    """Pickled as a call of something that torch.load admits."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Call(bytearray, 10**12),
+        Call(torch.Tensor, 10**6, 10**6),
+        Call(torch.Size, [10**12, 128]),
+        Call(
+            torch._utils._rebuild_meta_tensor_no_storage, torch.half, (2,), (1,), True
+        ),
+    ],
+    ids=lambda value: value.call[0].__name__,
+)
+def test_calls_that_allocate_are_refused(tmp_path, state, value):
+    for zipped in (True, False):
+        torch.save(
+            state | {"tok_emb.weight": value},
+            tmp_path / "m.pth",
+            _use_new_zipfile_serialization=zipped,
+        )
+        with pytest.raises(ValueError, match=str(tmp_path)):
+            load_model(tmp_path / "m.pth")
+
+
 def test_a_compressed_archive_is_refused(tmp_path, state):
     torch.save(state, tmp_path / "whole.pth")
     with zipfile.ZipFile(tmp_path / "whole.pth") as whole:
@@ -254,6 +297,17 @@ def test_broken_json_is_one_error(tmp_path, contents):
     path.write_bytes(contents if isinstance(contents, bytes) else contents.encode())
     with pytest.raises(ValueError, match="config.json is no"):
         read_json(path)
+
+
+@pytest.mark.parametrize("depth", [400, 900, 940, 960, 980, 990, 1000])
+def test_a_value_nested_deep_is_one_error(tmp_path, depth):
+    save_model(GPTModel(SMALL), tmp_path)
+    for key in ("n_head", "model_type", "id2label", "finetuning_task"):
+        nested = "[" * depth + "]" * depth
+        (tmp_path / "config.json").write_text(f'{{"{key}": {nested}}}')
+        with pytest.raises(ValueError, match="config.json|model_type|n_head") as error:
+            load_model(tmp_path)
+        assert len(str(error.value)) < 1000
 
 
 def test_a_byte_order_mark_is_read_over(tmp_path):
