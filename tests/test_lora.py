@@ -163,7 +163,8 @@ def test_a_model_with_detours_is_not_saved_before_merging(fused_qkv, tmp_path):
         save_model(model, tmp_path / "new")
     assert not (tmp_path / "new").exists()
     save_model(merge_lora(model), tmp_path / "new")
-    assert torch.allclose(logits(load_model(tmp_path / "new")), logits(model))
+    opened = load_model(tmp_path / "new")
+    torch.testing.assert_close(logits(opened), logits(model), atol=1e-4, rtol=1e-4)
 
 
 def test_ranks_and_alphas_are_checked():
