@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,9 +87,12 @@ def _strangers(folder, known):
 
 def try_to_save(tokenizer, work):
     """Fails now if the tokenizer cannot be saved, and not after the training."""
-    if hasattr(tokenizer, "save"):
-        with tempfile.TemporaryDirectory(dir=work, prefix=".") as folder:
+    folder = work / ".trial"
+    try:
+        if hasattr(tokenizer, "save"):
             tokenizer.save(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # a killed run's, too
 
 
 def go_on(trainer, work):
