@@ -20,7 +20,7 @@ TOKENS = "tokens"
 
 
 @contextmanager
-def working_folder(out, resume, is_first=True):
+def working_folder(out, resume, processes=None):
     """A run's folder OUT/training, which no other run may use meanwhile.
 
     What would fail only after the training is tried here; of several processes the
@@ -32,7 +32,7 @@ def working_folder(out, resume, is_first=True):
         OSError: it cannot be written.
     """
     work = Path(out) / "training"
-    if not is_first:
+    if processes and not processes.is_first:
         yield work
         return
     _check_out(out, work, resume)
