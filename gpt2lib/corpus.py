@@ -1,7 +1,7 @@
 """Texts on disk become token shards, once, however large they are.
 
 A text is never held whole: it is read in pieces, encoded by all cores, and written to
-shards that training maps into memory.
+shards that training reads in parts.
 """
 
 import hashlib
@@ -298,7 +298,7 @@ def prepare(data, folder, vocab_size):
     megabytes. Token shards are taken as they are. Texts, shards and tokenizer are known
     by their contents, so files that are the same count once.
 
-    Returns: what `Corpus.fingerprint` is.
+    Returns: a fingerprint of the tokens and their tokenizer.
 
     Raises:
         FileNotFoundError, OSError, ValueError: as `find_texts`, `read_texts`,

@@ -1,11 +1,11 @@
 """Ids become windows: what the model reads, and what it should have said."""
 
+import codecs
 import copy
 import hashlib
 import math
 import os
 import random
-import re
 from array import array
 from bisect import bisect_right
 from functools import lru_cache
@@ -213,12 +213,20 @@ def _no_ids(start):
 
     Of wider integers every second uint16 is the upper half of an id, and nearly zero.
     """
-    if re.fullmatch(rb"[\t\n\r\x20-\x7e]+", start):
+    if start and b"\0" not in start and _is_utf8(start):
         return "text"
     ids = array("H", start[: len(start) // 4 * 4])
     if len(start) % 4 == 0 and max(ids[1::2], default=0) <= 3 < max(ids, default=0):
         return f"integers of {32 if any(ids[2::4]) else 64} bits"
     return kind_of(start)
+
+
+def _is_utf8(start):
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # its end may be cut off
+        return True
+    except UnicodeDecodeError:
+        return False
 
 
 def scan_shard(path):

@@ -81,10 +81,7 @@ def pretrain(
     """
     _check(batch_size, steps, checkpoint_every, settings)
     seed = settings.get("seed", 0)
-    with (
-        connected() as processes,
-        working_folder(out, resume, processes.is_first) as work,
-    ):
+    with connected() as processes, working_folder(out, resume, processes) as work:
         device = _device(processes, device)
         fingerprint = _prepare_once(processes, data, work / TOKENS, cfg.vocab_size)
         corpus = open_corpus(data, work / TOKENS)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ TOKENS = "tokens"
 
 
 @contextmanager
-def working_folder(out, resume, is_first=True):
+def working_folder(out, resume, processes=None):
     """A run's folder OUT/training, which no other run may use meanwhile.
 
     What would fail only after the training is tried here; of several processes the
@@ -31,7 +32,7 @@ def working_folder(out, resume, is_first=True):
         OSError: it cannot be written.
     """
     work = Path(out) / "training"
-    if not is_first:
+    if processes and not processes.is_first:
         yield work
         return
     _check_out(out, work, resume)
@@ -86,9 +87,12 @@ def _strangers(folder, known):
 
 def try_to_save(tokenizer, work):
     """Fails now if the tokenizer cannot be saved, and not after the training."""
-    if hasattr(tokenizer, "save"):
-        with tempfile.TemporaryDirectory(dir=work, prefix=".") as folder:
+    folder = work / ".trial"
+    try:
+        if hasattr(tokenizer, "save"):
             tokenizer.save(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # a killed run's, too
 
 
 def go_on(trainer, work):

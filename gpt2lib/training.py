@@ -424,7 +424,7 @@ class Trainer:
         other = [
             f"{name} {there.get(name)} there, {here} here"
             for name, here in same.items()
-            if there.get(name, here) != here and name not in MAY_CHANGE
+            if (there.get(name, here) == here) is not True and name not in MAY_CHANGE
         ]
         if other:
             raise ValueError(f"{path} belongs to a run with {'; '.join(other)}")

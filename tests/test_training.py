@@ -325,6 +325,7 @@ DAMAGES = {
     "no optimizer": (without("optimizer"), "no optimizer"),
     "step a text": (replaced("step", "1"), "no step"),
     "facts a list": (replaced("facts", []), "no facts"),
+    "a fact a tensor": (lambda s: s["facts"].update(clip=torch.zeros(2)), "clip"),
     "model a tensor": (replaced("model", torch.zeros(2)), "no model"),
     "model empty": (replaced("model", {}), "another model"),
     "a weight misshapen": (misshapen_weight, "another model"),
