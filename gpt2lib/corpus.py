@@ -57,7 +57,7 @@ def find_texts(path):
     path = Path(path)
     if path.is_file():
         return [path]
-    found = [file for file in files.visible_files(path) if _is_text(file)]
+    found = [file for file in files.visible_files(path) if _is_text_file(file)]
     if not found:
         raise FileNotFoundError(
             f"no text at {path}: give a .txt file, a .jsonl file with a field 'text', "
@@ -66,7 +66,7 @@ def find_texts(path):
     return found
 
 
-def _is_text(path):
+def _is_text_file(path):
     return path.suffix.lower() in (".txt", *JSON_LINES) and path.name not in NO_TEXTS
 
 
@@ -328,7 +328,7 @@ def open_corpus(data, folder):
     more than HELD_OUT tokens.
     """
     data = Path(data) if holds_shards(Path(data)) else Path(folder)
-    paths = _shards(data)
+    paths = _token_shards(data)
     held_out = [path for path in paths if re.search(r"(^|_)val(_|\.)", path.name)]
     if len(held_out) == len(paths):  # of a validation shard alone, a part is to learn
         held_out = []
@@ -346,13 +346,13 @@ def holds_shards(data):
     Raises:
         ValueError: a folder with shards and texts; which of them is meant?
     """
-    has_shards = bool(_shards(data))
-    if has_shards and any(map(_is_text, _directly_in(data))):
+    has_shards = bool(_token_shards(data))
+    if has_shards and any(map(_is_text_file, _directly_in(data))):
         raise ValueError(f"{data} holds token shards and texts: give one of the two")
     return has_shards
 
 
-def _shards(data):
+def _token_shards(data):
     """The token shards at a path, which is one of them or their folder."""
     paths = [data] if data.is_file() else _directly_in(data)
     return [path for path in paths if path.suffix.lower() == ".bin"]
@@ -412,7 +412,7 @@ def _contents(data):
             "not GPT-2's tokens: give the text itself"
         )
     tokenizer, shards = _tokenizer_beside(data), {}
-    for path in _shards(data):
+    for path in _token_shards(data):
         shards[path.name], largest = scan_shard(path)
         if largest >= tokenizer.n_vocab:
             raise ValueError(

@@ -56,17 +56,17 @@ def visible_files(folder):
             yield path
 
 
-def check_free(folder):
-    """Raises ValueError unless `folder` is empty or can be made."""
+def check_free(folder, known=()):
+    """Raises ValueError unless `folder` can be made, or holds nothing but `known`."""
     if not str(folder).strip():
         raise ValueError("the folder to make has no name: give it one")
     folder = Path(folder)
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} is a file, {folder} must be a folder")
-    if shown := sorted(path.name for path in folder.glob("[!.]*")):
+    if strangers := sorted({path.name for path in folder.glob("[!.]*")} - set(known)):
         raise ValueError(
-            f"{folder} already holds {shown[0]}: nothing is written over, choose "
+            f"{folder} already holds {strangers[0]}: nothing is written over, choose "
             "another folder"
         )
 

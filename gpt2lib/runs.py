@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from gpt2lib.checkpoint import WEIGHT_FILES
+from gpt2lib import files
 from gpt2lib.training import Metrics
 
 CHECKPOINT = "checkpoint.pt"
@@ -51,38 +51,15 @@ def working_folder(out, resume, processes=None):
 
 def _check_out(out, work, resume):
     """Refuses to write over anything but a run that is to go on."""
-    if not str(out).strip():
-        raise ValueError("out is empty, must be the folder to make: give it a name")
-    out, checkpoint = Path(out), work / CHECKPOINT
-    for path in (work, *work.parents):
-        if path.exists() and not path.is_dir():
-            raise ValueError(
-                f"{path} is a file, {out} must be a folder: choose another"
-            )
-    if checkpoint.exists():
+    if str(out).strip() and (work / CHECKPOINT).exists():
         if not resume:
             raise ValueError(
                 f"{out} already holds {CHECKPOINT}: go on with --resume, or choose "
                 "another folder"
             )
         return
-    if any((out / name).exists() for name in WEIGHT_FILES):
-        raise ValueError(
-            f"{out} already holds a model: choose another folder, or delete it"
-        )
-    strangers = _strangers(out, {work.name})
-    strangers += _strangers(work, {CHECKPOINT, BEST, METRICS, TOKENS})
-    if strangers:
-        raise ValueError(
-            f"{out} already holds {strangers[0]}, which is not of a run: choose "
-            "another folder"
-        )
-
-
-def _strangers(folder, known):
-    """What a folder shows beside known names."""
-    shown = {path.name for path in folder.glob("[!.]*")}
-    return sorted(shown - known)
+    files.check_free(out, {work.name})
+    files.check_free(work, {CHECKPOINT, BEST, METRICS, TOKENS})
 
 
 def try_to_save(tokenizer, work):

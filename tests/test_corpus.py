@@ -174,7 +174,7 @@ def test_hidden_copies_are_no_data(tmp_path, ending):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"text")
     (tmp_path / "folder.txt").mkdir()
-    find = corpus._shards if ending == ".bin" else corpus.find_texts
+    find = corpus._token_shards if ending == ".bin" else corpus.find_texts
     assert find(tmp_path) == [tmp_path / f"a{ending}"]
 
 

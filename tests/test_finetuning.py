@@ -270,7 +270,7 @@ REFUSED = {
         "so it cannot be trained alone",
     ),
     "a file": (["--out", __file__], "test_finetuning.py is a file"),
-    "no name": (["--out", ""], "out is empty"),
+    "no name": (["--out", ""], "has no name"),
     "model": (["--model", "none-such"], "no model at 'none-such'"),
 }
 

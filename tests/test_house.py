@@ -40,7 +40,7 @@ LAYERS = {
         "untrusted",
     },
     "training": {"files", "data", "generate", "fast"},
-    "runs": {"checkpoint", "training"},
+    "runs": {"files", "training"},
     "corpus": {"files", "data", "tokenizer"},
     "pretraining": {
         "config",
