@@ -31,6 +31,7 @@ from gpt2lib.tokenizer import (
     TOKENIZER_FILES,
     BPETokenizer,
     get_gpt2_tokenizer,
+    has_tokenizer,
 )
 
 PIECE = 2**20  # characters that are read, and encoded, at a time
@@ -362,19 +363,15 @@ def _directly_in(folder):
     return [path for path in files.visible_files(folder) if path.parent == folder]
 
 
-def _has_tokenizer(folder):
-    return any((folder / name).is_file() for name in TOKENIZER_FILES)
-
-
 def _tokenizer_beside(shards):
     folder = shards if shards.is_dir() else shards.parent
-    return BPETokenizer.load(folder) if _has_tokenizer(folder) else gpt2_tokenizer()
+    return BPETokenizer.load(folder) if has_tokenizer(folder) else gpt2_tokenizer()
 
 
 def gpt2_tokenizer():
     """GPT-2's tokenizer from a downloaded model, which can be saved, or tiktoken's."""
     folder = files.BIN / "gpt2"
-    if all((folder / name).is_file() for name in TOKENIZER_FILES):
+    if has_tokenizer(folder):
         return BPETokenizer.load(folder)
     return get_gpt2_tokenizer()
 
@@ -406,7 +403,7 @@ def _different(paths):
 def _contents(data):
     """Hashes of the tokenizer and the ids of each shard, all of which are checked."""
     folder = data if data.is_dir() else data.parent
-    if (folder / "meta.pkl").exists() and not _has_tokenizer(folder):
+    if (folder / "meta.pkl").exists() and not has_tokenizer(folder):
         raise ValueError(
             f"{folder} has a meta.pkl, so its ids are nanoGPT's numbers of characters, "
             "not GPT-2's tokens: give the text itself"
@@ -420,7 +417,7 @@ def _contents(data):
                 f"{tokenizer.n_vocab - 1}: put the vocab.json and merges.txt of the "
                 "shard's own tokenizer beside it"
             )
-        if largest < 256 and not _has_tokenizer(folder):
+        if largest < 256 and not has_tokenizer(folder):
             raise ValueError(
                 f"{path} has no id above {largest}, so it is not in GPT-2's "
                 "vocabulary: put the vocab.json and merges.txt of its tokenizer beside "
