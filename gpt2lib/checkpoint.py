@@ -50,11 +50,11 @@ class Checkpoint:
     def find(cls, name_or_path):
         path = files.find_model(name_or_path)
         if path.is_file():
-            return cls(path, _shards(path))
+            return cls(path, _weight_files(path))
         present = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
         if not present:
             raise FileNotFoundError(_no_weights(path))
-        return cls(path, _shards(present[0]))
+        return cls(path, _weight_files(present[0]))
 
     @property
     def is_mapped(self):
@@ -123,7 +123,7 @@ def same(tensor, other):
     return tensor is other or (alike and torch.equal(tensor, other))
 
 
-def _shards(file):
+def _weight_files(file):
     """The files of a model, given one of them: the only one, a part, or the index."""
     index = file
     if PART.search(file.name):
@@ -246,7 +246,7 @@ def _state_dict(contents, path):
             contents = contents[key]
     if not isinstance(contents, dict) or not contents:
         raise ValueError(f"{path} holds no named tensors, so it is no checkpoint")
-    strangers = _strangers(contents)
+    strangers = _no_tensors(contents)
     inner = {id(value): value for value in contents.values()} if strangers else {}
     inner = [value for value in inner.values() if _holds_tensors(value)]
     if len(inner) == 1:
@@ -260,7 +260,7 @@ def _state_dict(contents, path):
     return contents
 
 
-def _strangers(contents):
+def _no_tensors(contents):
     """The names of what is no named tensor."""
     return [
         name
@@ -270,7 +270,7 @@ def _strangers(contents):
 
 
 def _holds_tensors(value):
-    return isinstance(value, dict) and bool(value) and not _strangers(value)
+    return isinstance(value, dict) and bool(value) and not _no_tensors(value)
 
 
 def _check_tensors(tensors, path):

@@ -82,12 +82,12 @@ def recognise(name, start=b""):
     for format in FORMATS:
         if re.match(format.start, start, re.DOTALL):
             return format
-    if _is_text(start):
+    if _reads_as_text(start):
         return Format("a text file", b"", "", AGAIN)
     return next((f for f in FORMATS if re.search(f.names, name)), None)
 
 
-def _is_text(start):
+def _reads_as_text(start):
     """Whether bytes are UTF-8, the last letter perhaps cut, without control codes."""
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(start)
