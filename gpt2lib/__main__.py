@@ -177,13 +177,22 @@ def _classify(text, gpt, tokenizer, plan, given):
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(f"this model tells classes apart, so leave out {flags}")
-    is_course = plan.is_course_classifier
-    length = COURSE_LENGTH if is_course else None
+    settings = _settings_of_course(plan) | plan.checkpoint.settings()
+    length, longest = settings.get("padded_to"), gpt.cfg.context_length
+    if length is not None and length not in range(1, longest + 1):
+        raise ValueError(f"padded_to must be from 1 to {longest}, got {length!r}")
     likely = classify(gpt, [text], tokenizer, padded_to=length)[0]
-    names = {str(id): name for id, name in enumerate(LABELS if is_course else ())}
-    names |= plan.checkpoint.settings().get("id2label") or {}
+    names = settings.get("id2label") or {}
     best = str(likely.argmax().item())
     return f"{names.get(best, f'LABEL_{best}')} ({likely.max():.1%})"
+
+
+def _settings_of_course(plan):
+    """What the course's classifiers leave unsaid: their classes, and where to read."""
+    if not plan.is_course_classifier:
+        return {}
+    names = {str(id): name for id, name in enumerate(LABELS)}
+    return {"padded_to": COURSE_LENGTH, "id2label": names}
 
 
 def _typed(text):
@@ -211,7 +220,7 @@ def _ask(prompt):
     return alpaca_prompt(instruction, input)
 
 
-TASK_SETTINGS = ("finetuning_task", "id2label", "label2id")
+TASK_SETTINGS = ("finetuning_task", "id2label", "label2id", "padded_to")
 PROMPTS = {"instruction": _ask, "reasoning": reasoning_prompt}
 
 
@@ -236,7 +245,7 @@ def _export(checkpoint, folder):
     plan = plan_loading(path)
     if tokenizer:
         check_tokenizer_fits(tokenizer, plan.config.vocab_size)
-    settings = plan.checkpoint.settings()
+    settings = _settings_of_course(plan) | plan.checkpoint.settings()
     kept = {name: settings[name] for name in TASK_SETTINGS if name in settings}
     save_model(load_model(path), folder, tokenizer, kept)
     print(folder)

@@ -371,7 +371,7 @@ def _tokenizer_beside(shards):
 def gpt2_tokenizer():
     """GPT-2's tokenizer from a downloaded model, which can be saved, or tiktoken's."""
     folder = files.BIN / "gpt2"
-    if has_tokenizer(folder):
+    if folder.is_dir() and has_tokenizer(folder):
         return BPETokenizer.load(folder)
     return get_gpt2_tokenizer()
 

@@ -10,6 +10,7 @@ eot_token. `vocabulary` reads their files. Source: Sennrich et al. 2016; openai/
 src/encoder.py.
 """
 
+import copy
 import heapq
 import json
 import re
@@ -18,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 
 import regex
+import tiktoken
 
 from gpt2lib import files
 from gpt2lib.vocabulary import (
@@ -434,16 +436,42 @@ class _PieceCache(dict):
         return ids
 
 
+class GPT2Encoding(tiktoken.Encoding):
+    """tiktoken's, which fails at a million spaces, with the texts cut among them."""
+
+    def encode(self, text, **special_tokens):
+        encode = super().encode
+        parts = (encode(part, **special_tokens) for part in cut_long_spaces(text))
+        return list(chain.from_iterable(parts))
+
+    def encode_ordinary(self, text):
+        parts = map(super().encode_ordinary, cut_long_spaces(text))
+        return list(chain.from_iterable(parts))
+
+
+def cut_long_spaces(text):
+    """A text in parts that give the same ids, none with a million spaces.
+
+    GPT-2's pattern always cuts before the last of several spaces, so that the text may
+    be cut there as well.
+    """
+    start = 0
+    for spaces in regex.finditer(r"\s{10000,}(?=\s)", text):
+        yield text[start : spaces.end()]
+        start = spaces.end()
+    yield text[start:]
+
+
 def get_gpt2_tokenizer():
     """GPT-2's tokenizer from tiktoken, which fetches its vocabulary once.
 
     Raises:
         FileNotFoundError: the vocabulary is not at hand and cannot be fetched.
     """
-    import tiktoken
-
     try:
-        return tiktoken.get_encoding("gpt2")
+        tokenizer = copy.copy(tiktoken.get_encoding("gpt2"))
+        tokenizer.__class__ = GPT2Encoding  # the same vocabulary, held once
+        return tokenizer
     except OSError as error:
         raise FileNotFoundError(
             "GPT-2's vocabulary is not on this machine and could not be fetched "
@@ -507,20 +535,6 @@ def end_of_text(tokenizer):
     return tokenizer.eot_token
 
 
-def cut_long_spaces(text):
-    """A text in parts that give the same ids, none too long for tiktoken's regex.
-
-    It fails, or ends the process, at a million spaces with a word behind them. GPT-2's
-    pattern always cuts before the last of several spaces, so that the text may be cut
-    there as well.
-    """
-    start = 0
-    for spaces in regex.finditer(r"\s{10000,}(?=\s)", text):
-        yield text[start : spaces.end()]
-        start = spaces.end()
-    yield text[start:]
-
-
 def text_to_token_ids(text, tokenizer):
     """A text as a batch of one row; <|endoftext|> in it counts as the special token.
 
@@ -528,9 +542,7 @@ def text_to_token_ids(text, tokenizer):
     """
     import torch
 
-    ids = []
-    for part in cut_long_spaces(text):
-        ids += tokenizer.encode(part, allowed_special={ENDOFTEXT})
+    ids = tokenizer.encode(text, allowed_special={ENDOFTEXT}, disallowed_special=())
     return torch.tensor([ids], dtype=torch.int64)
 
 

@@ -208,9 +208,12 @@ def test_the_layout_says_where_a_classifier_is_read(
         lambda *args, padded_to: seen.append(padded_to) or classified(*args),
     )
     assert main(["generate", PROMPT]) == 0
-    assert seen == [None if layout == "transformers" else 120]
+    assert main(["export", "pocket", str(pocket / "new")]) == 0
+    assert main(["generate", PROMPT, "--model", str(pocket / "new")]) == 0
+    assert seen == 2 * [None if layout == "transformers" else 120]
     names = ["LABEL_0", "LABEL_1"] if layout == "transformers" else ["ham", "spam"]
-    assert capsys.readouterr().out.split(" (")[0] in names
+    first, _, second = capsys.readouterr().out.splitlines()
+    assert first == second and first.split(" (")[0] in names
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Tokenizers as other programs save them: the same ids, or a clear refusal."""
 
 import json
+import pickle
 import re
 
 import pytest
@@ -294,6 +295,16 @@ def test_a_million_spaces_give_their_ids(gpt2_folder, space, before, after):
     ids = text_to_token_ids(text, get_gpt2_tokenizer())
     assert ids.equal(text_to_token_ids(text, load_tokenizer(gpt2_folder)))
     assert token_ids_to_text(ids, get_gpt2_tokenizer()) == text
+    again = pickle.loads(pickle.dumps(get_gpt2_tokenizer()))  # as for a worker
+    assert again.encode_ordinary(text) == ids[0].tolist()
+
+
+def test_special_tokens_but_the_end_of_text_are_typed_as_text(story):
+    tokenizer = BPETokenizer.train(story, 300, ("<|endoftext|>", "<|pad|>"))
+    ids = text_to_token_ids("a<|pad|>b<|endoftext|>", tokenizer)[0].tolist()
+    assert ids[-1] == tokenizer.eot_token
+    assert tokenizer.special_tokens["<|pad|>"] not in ids
+    assert tokenizer.decode(ids) == "a<|pad|>b<|endoftext|>"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
