@@ -138,6 +138,9 @@ class ResponseTask:
     def prepare(self, model, seed=0):
         return model
 
+    def keys(self):
+        return [self.key]
+
     def encode(self, row):
         """(ids, targets), from `encode_pair`."""
         pair = self.prompt(row), self.response(row)
@@ -170,12 +173,12 @@ class InstructionTask(ResponseTask):
         self.learn_prompt = learn_prompt
         self.parse = parse_instruction
 
+    def key(self, row):
+        return row.input or row.instruction
+
     def keys(self):
-        """No input on two sides; where too few rows have their own, no whole row."""
-        return [
-            lambda row: row.input or row.instruction,
-            lambda row: f"{row.instruction}\n{row.input}",
-        ]
+        """The input; where too few rows have one of their own, the whole request."""
+        return [self.key, lambda row: f"{row.instruction}\n{row.input}"]
 
     def prompt(self, row):
         return alpaca_prompt(row.instruction, row.input)

@@ -79,8 +79,8 @@ class ReasoningTask(ResponseTask):
         self.think = think
         self.parse = parse_reasoning
 
-    def keys(self):
-        return [lambda row: row.question]
+    def key(self, row):
+        return row.question
 
     def prompt(self, row):
         return reasoning_prompt(row.question, self.think)
