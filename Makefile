@@ -41,6 +41,6 @@ $(READY): requirements.txt pyproject.toml
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "gpt2lib needs Python 3.11 to 3.14," \
 	  "for which PyTorch is built; say where one is: make PYTHON=python3.12 ..."; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
-	$(INSTALL) setuptools
+	$(INSTALL) "setuptools>=70.1"
 	$(INSTALL) --no-build-isolation -r requirements.txt
 	echo "$(CURDIR)" > $(READY)
