@@ -1,0 +1,87 @@
+"""Exercises check themselves: one function for each, called with the learner's answer.
+
+A stub that still raises NotImplementedError is "not attempted yet"; a wrong answer
+raises WrongAnswer, which says what was given, what came out and what was expected.
+One file a chapter, in the order of the chapters; `report` has what they share.
+"""
+
+from gpt2lib.course.check.attention import (
+    attend_last,
+    causal_weights,
+    fuse,
+    softmax,
+    split_heads,
+)
+from gpt2lib.course.check.gpt_block import (
+    block_forward,
+    count_parameters,
+    kv_cache_bytes,
+    layer_norm,
+)
+from gpt2lib.course.check.instructions import (
+    format_alpaca,
+    mask_prompt,
+    pad_batch,
+    word_f1,
+)
+from gpt2lib.course.check.pretraining import decayed, hours, learning_rate, mean_loss
+from gpt2lib.course.check.reasoning import follow, majority, mask_turns, parse_record
+from gpt2lib.course.check.report import WrongAnswer, exercise, expect
+from gpt2lib.course.check.spam import (
+    fool,
+    last_token_logits,
+    lora_merge,
+    precision_recall,
+)
+from gpt2lib.course.check.speed import most_tokens, quantize_rows, shortest_time
+from gpt2lib.course.check.tokenization import (
+    bytes_per_token,
+    encode_word,
+    join_documents,
+    most_frequent_pair,
+    windows,
+)
+from gpt2lib.course.check.weight_loading import cut_qkv, is_mask, measure, read_header
+
+__all__ = [
+    "most_frequent_pair",
+    "encode_word",
+    "join_documents",
+    "windows",
+    "bytes_per_token",
+    "softmax",
+    "causal_weights",
+    "split_heads",
+    "attend_last",
+    "fuse",
+    "layer_norm",
+    "count_parameters",
+    "block_forward",
+    "kv_cache_bytes",
+    "mean_loss",
+    "learning_rate",
+    "decayed",
+    "hours",
+    "is_mask",
+    "read_header",
+    "cut_qkv",
+    "measure",
+    "last_token_logits",
+    "precision_recall",
+    "lora_merge",
+    "fool",
+    "format_alpaca",
+    "mask_prompt",
+    "pad_batch",
+    "word_f1",
+    "parse_record",
+    "mask_turns",
+    "follow",
+    "majority",
+    "most_tokens",
+    "shortest_time",
+    "quantize_rows",
+    "WrongAnswer",
+    "exercise",
+    "expect",
+]

@@ -1,0 +1,104 @@
+"""The checkers of chapter 6: finetuning: spam."""
+
+import math
+from collections import Counter
+
+import torch
+
+from gpt2lib.course.check.report import WrongAnswer, as_list, exercise, expect
+
+
+@exercise
+def last_token_logits(answer):
+    generator = torch.Generator().manual_seed(7)
+    logits = torch.randn(3, 5, 2, generator=generator)
+    for lengths in ([4, 2, 1], [5, 1, 3]):
+        wanted = torch.stack([row[n - 1] for row, n in zip(logits, lengths)])
+        slips = [
+            ("that is the last position; the message ended before", logits[:, -1]),
+            ("expected one position, not a mean", logits.mean(dim=1)),
+        ]
+        if max(lengths) < 5:
+            late = torch.stack([row[n] for row, n in zip(logits, lengths)])
+            slips.append(("one too far: the last of n tokens has index n - 1", late))
+        call = f"last_token_logits(logits of shape (3, 5, 2), {lengths})"
+        expect(call, answer(logits, lengths), wanted, slips)
+
+
+@exercise
+def precision_recall(answer):
+    for labels, predicted, wanted in (
+        ([1, 1, 1, 0, 0, 0, 0, 0], [1, 1, 0, 1, 1, 0, 0, 0], (2 / 4, 2 / 3)),
+        ([1, 0, 1, 1], [0, 0, 0, 1], (1.0, 1 / 3)),
+        ([1, 0], [0, 0], (0.0, 0.0)),
+        ([0, 0], [1, 0], (0.0, 0.0)),
+    ):
+        call = f"precision_recall({labels}, {predicted})"
+        given = as_list(answer(labels, predicted))
+        if given is None or len(given) != 2:
+            expect(call, given, wanted)
+        if wanted[0] != wanted[1] and given == [*reversed(wanted)]:
+            raise WrongAnswer(f"{call}: these are (recall, precision)")
+        for name, number, right in zip(("precision", "recall"), given, wanted):
+            expect(f"{call}: the {name}", number, right)
+
+
+@exercise
+def lora_merge(answer):
+    generator = torch.Generator().manual_seed(8)
+    for out, in_, rank, alpha in ((6, 4, 2, 16), (4, 4, 1, 2)):
+        W = torch.randn(out, in_, generator=generator)
+        A = torch.randn(rank, in_, generator=generator)
+        B = torch.randn(out, rank, generator=generator)
+        before, detour = W.clone(), B @ A
+        slips = [
+            ("the detour was expected with its factor alpha / r", W + detour),
+            ("alpha is shared out over the r dimensions", W + alpha * detour),
+            ("that is the detour alone", alpha / rank * detour),
+        ]
+        call = f"lora_merge(W, A, B, {alpha}) with W {out} × {in_} and r = {rank}"
+        expect(call, answer(W, A, B, alpha), before + alpha / rank * detour, slips)
+        expect("W after the call", W, before)
+
+
+@exercise
+def fool(answer):
+    def by_words(text):
+        weights = {"PIN": 2.0, "now": 1.0, "please": -0.4, "thanks": -1.2}
+        return _logistic(sum(weights.get(word, 0) for word in text.split()) - 1)
+
+    def by_order(text):
+        return 0.1 if "not send" in text else 0.9
+
+    def by_both(text):
+        pairs = text.count("not send") + text.count("no PIN")
+        return _logistic(3 - 2 * pairs - 0.1 * text.count("no"))
+
+    words = ["please", "now", "thanks"]
+    _expect_fooled(answer, "send your PIN now", by_words, words, 2)
+    _expect_fooled(answer, "please send your PIN", by_order, ["friend", "not"], 1)
+    _expect_fooled(answer, "send your PIN", by_both, ["not", "friend", "no"], 2)
+
+
+def _logistic(odds):
+    return 1 / (1 + math.exp(-odds))
+
+
+def _expect_fooled(answer, text, p_spam, additions, n):
+    call = f"fool({text!r}, p_spam, {additions}, {n})"
+    given = answer(text, p_spam, additions, n)
+    if not isinstance(given, str):
+        expect(call, given, "a text")
+    rest = iter(given.split())
+    if not all(word in rest for word in text.split()):
+        raise WrongAnswer(f"{call} gave {given!r}: words of the message are gone")
+    added = Counter(given.split()) - Counter(text.split())
+    if strange := [*added.keys() - set(additions)]:
+        raise WrongAnswer(f"{call} gave {given!r}: {strange[0]!r} is not in the list")
+    if added.total() > n:
+        raise WrongAnswer(f"{call} gave {given!r}: {added.total()} words were added")
+    if p_spam(given) >= 0.5:
+        raise WrongAnswer(
+            f"{call} gave {given!r}, which is spam with {p_spam(given):.2f} still; "
+            "there is a way"
+        )
