@@ -10,8 +10,8 @@ import random
 from itertools import islice
 
 from gpt2lib.course import extras
-from gpt2lib.course.extras import choices, fill
 from gpt2lib.course.stories import name_pronouns, word_lists
+from gpt2lib.course.words import fill, read_blocks, read_choices
 from gpt2lib.files import DATA, write_text
 
 FILE = DATA / "instructions" / "instructions.json"
@@ -124,92 +124,12 @@ def one_group(rng):
     return {"group": group} | dict(zip("xyz", things))
 
 
-WORDS = choices("""
-verb: find / hide / paint / see / lose / leave / sell / buy / break / draw / forget /
-  win
-my: the / my / your / our / his / her
-""")
-SUBJECTS = choices("""
-goose child baby pony puppy cat dog bird horse mouse fox wolf: happy / asleep / strong /
-  loud / fast / big / wet / clean / polite / lucky
-dish stone apple table spoon tomato potato peach cup glass loaf house: hot / wet / big /
-  clean / cheap
-door window book box letter: open / thick / wet / big / clean / cheap
-boat key toy chair knife shelf: wet / big / clean / cheap
-""")
+WORDS = read_choices("instruction-words")
+SUBJECTS = read_choices("instruction-subjects")
 DRAWS = [happening, state, two_numbers, few_things, two_animals, two_sums, one_group]
 
 # A block for each: the forms of the input, then its kinds: the answer, the wordings.
-TABLES = [
-    choices(block)
-    for block in """
-input: {name} {does} a {thing} {place}.
-who: It is {name}. / Who is this sentence about? / Name the person in the sentence. /
-  Who {does} a {thing}? / Tell me who {does} something. / Which person is mentioned
-  here?
-what: A {thing}. / What does {name} {do}? / Name the thing that {name} {does}. / Tell me
-  what {name} {does}. / Which thing does {name} {do}? / What is it that {name} {does}?
-where: {place}. / Where does this happen? / Where does {name} {do} the {thing}? / Name
-  the place in the sentence. / Tell me where {name} is. / In which place does it happen?
-past: {name} {did} a {thing} {place}. / Rewrite the sentence in the past tense. /
-  Put the sentence into the past. / How do you say this in the past tense? / Write the
-  sentence with {does} in the past tense. / Can you say this in the past tense?
-pronoun: {he} {does} a {thing} {place}. / Rewrite the sentence with "he" or "she"
-  instead of the name. / Say "he" or "she" in place of {name}. / Replace the name with a
-  pronoun. / Can you use a pronoun instead of {name}? / How do you say this without the
-  name, with "he" or "she"?
-
-input: {my} {noun} is {adjective}.
-opposite: {my} {noun} is {opposite}. / Change the last word to its opposite. / Replace
-  {adjective} with its opposite. / Rewrite the sentence with the opposite of
-  {adjective}. / How does it sound with the opposite of {adjective}? / Can you say it
-  with the opposite of {adjective}?
-question: Is {my} {noun} {adjective}? / Turn the sentence into a question. / Make it a
-  question. / Ask whether this is true. / How do you ask whether it is so? / Can you
-  write this as a question?
-plural: {my} {nouns} are {adjective}. / Rewrite the sentence in the plural. / Put the
-  sentence into the plural. / Make it about more than one {noun}. / How do you say this
-  of more than one {noun}? / Can you say this about several {nouns}?
-
-input: Two numbers: {first} and {second}
-larger: The larger number is {large}. / Which number is larger? / Name the larger
-  number. / Which of the two is more? / Find the higher number. / Tell me the larger of
-  the two.
-smaller: The smaller number is {small}. / Which number is smaller? / Name the smaller
-  number. / Which of the two is less? / Find the lower number. / Tell me the smaller of
-  the two.
-
-input: {row}
-backwards: {back} / Write the list backwards. / Turn the list around. / What is this
-  list from last to first? / Can you put these things in reverse order? / Begin with the
-  last thing and end with the first.
-
-input: {one} met {other} {where}. / {one} lost a {toy} {spot}. {other} found it. / {one}
-  lived {home}. {other} lived next door. / {one} and {other} walked through {road}. They
-  found a {toy} there. / {one} was afraid of the {monster}. {other} was not. / {one}
-  made a {gift}. {other} liked it very much. / {time}, {one} knocked at the door of
-  {other}. / The {folk} asked {one} for help. {other} came along. / {one} could not
-  sleep. Then {other} told a long story.
-named: The {animal} is called {name}. / What is the {animal} called? / Name the
-  {animal}. / Who is the {animal}? / Tell me the name of the {animal}. / What name does
-  the {animal} have?
-animal: A {animal}. / What kind of animal is {name}? / Which animal is {name}? / Tell me
-  what animal {name} is. / What is {name}? / Say what sort of animal {name} is.
-
-input: {|}
-plus: That is {a} + {b} = {sum}. / What is {a} plus {b}? / Add {b} to {a}. / How much is
-  {a} and {b} together? / Work out {a} + {b}. / Find the sum of {a} and {b}. / What do
-  {a} and {b} make?
-minus: That is {a} - {b} = {rest}. / What is {a} minus {b}? / Take {b} away from {a}. /
-  What is {a} take away {b}? / Work out {a} - {b}. / Subtract {b} from {a}. / What is
-  left if you take {b} from {a}?
-
-input: {|}
-category: {group} / In one word, what is each of these: {x}, {y}, {z}? / Find one word
-  for each of these: {x}, {y}, {z}. / Which word suits all three: {x}, {y}, {z}? / What
-  can you call {x}, {y} or {z}? / Say in one word what {x}, {y} and {z} have in common.
-""".strip().split("\n\n")
-]
+TABLES = read_blocks("instructions")
 
 
 if __name__ == "__main__":
