@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from small import SMALL, lively
+from small import SMALL, lively, with_compatible_names
 from transformers import GPT2ForSequenceClassification
 
 from gpt2lib import GPTModel, generate, load_model, load_tokenizer, save_model
@@ -102,13 +102,7 @@ def test_transformers_opens_it_and_agrees(classifier, tokenizer, tmp_path, fused
 
 def test_the_seeds_classifier_opens_with_its_bias(classifier, tokenizer, tmp_path):
     """Saved as the seed does: fused matrix, a head with a bias, masks."""
-    names = {"att.W_qkv": "attn.c_attn", "att.out_proj": "attn.c_proj"}
-    names |= {"ff.layers.0": "mlp.c_fc", "ff.layers.2": "mlp.c_proj"}
-    state = {}
-    for name, tensor in classifier.state_dict().items():
-        for ours, theirs in names.items():
-            name = name.replace(ours, theirs)
-        state[name] = tensor.clone()
+    state = with_compatible_names(classifier)
     bias = torch.tensor([0.7, -1.3])
     state["out_head.bias"] = bias
     for i in range(classifier.cfg.n_layers):

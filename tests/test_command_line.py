@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from small import SMALL, lively
+from small import SMALL, lively, with_compatible_names
 from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
@@ -344,13 +344,7 @@ def test_the_example_of_the_first_readme_runs(gpt2_folder, tmp_path):
     cfg = dataclasses.replace(
         SMALL, vocab_size=50257, context_length=1024, emb_dim=64, n_heads=1
     )
-    weights = {
-        name.replace("att.W_qkv", "attn.c_attn")
-        .replace("att.out_proj", "attn.c_proj")
-        .replace("ff.layers.0", "mlp.c_fc")
-        .replace("ff.layers.2", "mlp.c_proj"): tensor
-        for name, tensor in GPTModel(cfg).state_dict().items()
-    }
+    weights = with_compatible_names(GPTModel(cfg))
     torch.save(weights, tmp_path / "gpt2_355m_compat_openai.pth")
     program = "from gpt2lib import files; from pathlib import Path\n"
     program += f"files.BIN = Path({json.dumps(str(tmp_path))})\n" + EXAMPLE

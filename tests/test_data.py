@@ -12,7 +12,7 @@ from gpt2lib.data import GPTDataset, create_dataloader, sliding_windows
 def test_windows_equal_slicing_by_hand(length, context_length, stride):
     ids = torch.arange(100, 100 + length)
     if length < context_length + 1:
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=f"the text has {length} tokens"):
             sliding_windows(ids, context_length, stride)
         return
     inputs, targets = sliding_windows(ids, context_length, stride)

@@ -250,14 +250,19 @@ def test_instructions_are_followed_and_what_is_too_long_is_counted(
 def test_thoughts_come_before_answers(thoughts, tmp_path):
     out = tmp_path / "thinks"
     figures = finetune("reasoning", thoughts, out, epochs=2)
-    assert {"exact_match", "format_kept", "stops", "base_exact_match"} <= set(figures)
+    assert {"exact_match", "base_exact_match"} <= set(figures)
+    assert figures["base_format_kept"] == figures["base_stops"] == 0
+    assert figures["format_kept"] > 0 and figures["stops"] > 0
+    assert 10 * figures["response_perplexity"] < figures["base_response_perplexity"]
     answer = ask(out, "There are 3 cars. 4 more drive in. How many cars are there now?")
     assert "Let's think" not in answer and answer
 
 
 def test_higher_rates_where_less_moves():
-    rates = [finetuning_rate(10**8, part) for part in ("all", "last-block", "head")]
-    assert rates == sorted(rates)
+    all, last_block, head = (
+        finetuning_rate(10**8, part) for part in ("all", "last-block", "head")
+    )
+    assert 0 < all < last_block < head
 
 
 REFUSED = {

@@ -160,7 +160,7 @@ def test_reading_in_parts_with_caches_equals_reading_at_once(model):
 
 def test_caches_that_do_not_belong_are_refused(model):
     """Too few once ran fewer blocks; another batch was once broadcast."""
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="shorter"):
         model(ids(1, 3), model.new_caches(9)[:1])
     caches = model.new_caches(9)
     model(ids(2, 3), caches)
