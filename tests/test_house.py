@@ -10,6 +10,8 @@ import nbformat
 import pytest
 import torch
 
+import gpt2lib
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gpt2lib"
 CHAPTERS = sorted(ROOT.glob("notebooks/[0-9]*.ipynb"))
@@ -150,6 +152,16 @@ def test_functions_fit_on_a_screen(name, tree):
         if isinstance(node, ast.FunctionDef):
             first = node.body[1 if ast.get_docstring(node) else 0]
             assert node.end_lineno - first.lineno < 32, f"{name}.{node.name}"
+
+
+def test_every_module_stands_in_both_maps():
+    """The README's and the package's own, in the same order."""
+    own = re.findall(r"^\| (\w+) +\|", gpt2lib.__doc__, re.MULTILINE)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = re.findall(r"^\| \[`(\w+)`\]\(gpt2lib/(\w+)", readme, re.MULTILINE)
+    assert [name for name, _ in linked] == [path for _, path in linked] == own[1:]
+    assert sorted(own[1:]) == sorted({*LAYERS, "course"})
+    assert {path.stem for path in PACKAGE.glob("*.py")} - ANYTHING == LAYERS.keys()
 
 
 def test_the_forward_path_stays_thin():
