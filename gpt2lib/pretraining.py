@@ -87,7 +87,7 @@ def pretrain(
         corpus = open_corpus(data, work / TOKENS)
         if processes.is_first:
             try_to_save(corpus.tokenizer, work)
-        model = _model(cfg, start, corpus, seed)
+        model = _model(cfg, start, corpus, batch_size, seed)
         length, end = model.cfg.context_length, corpus.tokenizer.eot_token
         batches = ShuffledWindows(corpus.training, length, batch_size, seed, end)
         settings.setdefault("learning_rate", default_learning_rate(model.cfg.n_params))
@@ -137,12 +137,12 @@ def _prepare_once(processes, *args):
     return result[0]
 
 
-def _model(cfg, start, corpus, seed):
+def _model(cfg, start, corpus, batch_size, seed):
     """The model to begin with, once it is clear that it fits the corpus."""
     vocab_size = corpus.tokenizer.n_vocab
     if not start:
         cfg = dataclasses.replace(cfg, vocab_size=vocab_size)
-        _check_lengths(corpus, cfg.context_length)
+        _check_lengths(corpus, cfg.context_length, batch_size)
         return _random_model(cfg, seed)
     model = load_model(start)
     if model.cfg.n_classes:
@@ -155,17 +155,23 @@ def _model(cfg, start, corpus, seed):
             f"the data is in another vocabulary than {start}: tokenize it with the "
             "tokenizer of that model"
         )
-    _check_lengths(corpus, model.cfg.context_length)
+    _check_lengths(corpus, model.cfg.context_length, batch_size)
     return model
 
 
-def _check_lengths(corpus, context_length):
+def _check_lengths(corpus, context_length, batch_size):
     for part, ids in (("to learn", corpus.training), ("held out", corpus.validation)):
         if len(ids) <= context_length:
             raise ValueError(
                 f"the part {part} has {len(ids)} tokens, but a window needs "
                 f"{context_length + 1}: use a longer text or a smaller context length"
             )
+    windows = len(corpus.training) // context_length
+    if batch_size > 100 * windows:
+        raise ValueError(
+            f"a batch of {batch_size} windows would read the text, which has "
+            f"{windows}, a hundred times a step: use a smaller batch"
+        )
 
 
 def _random_model(cfg, seed):

@@ -313,6 +313,11 @@ def test_a_text_too_short_is_refused(tmp_path, length):
         run_here(tmp_path / "short.txt", tmp_path / "out", cfg)
 
 
+def test_a_batch_beyond_all_bounds_is_refused(data, tmp_path):
+    with pytest.raises(ValueError, match="a batch of 1000000000 windows"):
+        run_here(data, tmp_path / "out", TINY, batch_size=10**9)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
