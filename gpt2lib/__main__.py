@@ -22,6 +22,7 @@ from gpt2lib.tokenizer import (
     load_tokenizer,
     text_to_token_ids,
 )
+from gpt2lib.training import check_whole
 from gpt2lib.weights import PRECISIONS, load_model, plan_loading, save_model
 
 CONFIGS = {
@@ -68,7 +69,7 @@ def _parser():
     verb.add_argument("--top-k", type=int)
     verb.add_argument("--top-p", type=float)
     verb.add_argument("--precision", default="float32", choices=PRECISIONS)
-    verb.add_argument("--seed", type=_seed, help="repeats a run")
+    verb.add_argument("--seed", type=int, help="repeats a run")
     _add_device(verb)
     verb.set_defaults(run=_generate)
 
@@ -87,12 +88,6 @@ def _add_device(verb):
     verb.add_argument("--device", help="cpu, cuda, cuda:1, mps; the best if not given")
 
 
-def _seed(text):
-    if not 0 <= int(text) < 2**63:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 2**63 - 1, got {text}")
-    return int(text)
-
-
 def _add_pretrain(verb):
     verb.add_argument("--data", required=True, help="text, .jsonl, shards, or a folder")
     verb.add_argument("--out", required=True, help="folder to make")
@@ -104,7 +99,7 @@ def _add_pretrain(verb):
     verb.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS")
     verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     verb.add_argument("--compile", action="store_true", help="use torch.compile")
-    verb.add_argument("--seed", type=_seed, default=0)
+    verb.add_argument("--seed", type=int, default=0)
     _add_device(verb)
     verb.add_argument("--resume", action="store_true", help="from the last checkpoint")
     verb.set_defaults(run=_pretrain)
@@ -127,7 +122,7 @@ def _add_finetune(verb):
     )
     verb.add_argument("--skip-bad-rows", action="store_true", help="and count them")
     verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
-    verb.add_argument("--seed", type=_seed, default=0)
+    verb.add_argument("--seed", type=int, default=0)
     _add_device(verb)
     verb.add_argument("--resume", action="store_true", help="from the last checkpoint")
     verb.set_defaults(run=_finetune)
@@ -165,6 +160,7 @@ def _write(prompt, gpt, tokenizer, template, given):
         ids = text_to_token_ids(prompt, tokenizer)
         usual = {"temperature": 0.8, "max_new_tokens": 60}
     if "seed" in given:
+        check_whole("seed", given["seed"], 0)
         given["generator"] = torch.Generator().manual_seed(given.pop("seed"))
     end, n_vocab = tokenizer.eot_token, tokenizer.n_vocab
     new_ids = generate(gpt, ids, eos_id=end, vocab_size=n_vocab, **usual | given)

@@ -450,13 +450,13 @@ class GPT2Encoding(tiktoken.Encoding):
 
 
 def cut_long_spaces(text):
-    """A text in parts that give the same ids, none with a million spaces.
+    """A text in parts that give the same ids, none with a word behind a million spaces.
 
-    GPT-2's pattern always cuts before the last of several spaces, so that the text may
-    be cut there as well.
+    GPT-2's pattern always cuts before the last of the spaces in front of a word, so the
+    text may be cut there as well.
     """
     start = 0
-    for spaces in regex.finditer(r"\s{10000,}(?=\s)", text):
+    for spaces in regex.finditer(r"\s{10000,}(?=\s\S)", text):
         yield text[start : spaces.end()]
         start = spaces.end()
     yield text[start:]

@@ -293,7 +293,7 @@ def test_a_million_spaces_give_their_ids(gpt2_folder, space, before, after):
     """tiktoken alone ends in a RuntimeError or worse, at 1.1 million and a word."""
     text = before + 1_100_000 * space + after
     ids = text_to_token_ids(text, get_gpt2_tokenizer())
-    assert ids.equal(text_to_token_ids(text, load_tokenizer(gpt2_folder)))
+    assert ids[0].tolist() == load_tokenizer(gpt2_folder).encode_ordinary(text)
     assert token_ids_to_text(ids, get_gpt2_tokenizer()) == text
     again = pickle.loads(pickle.dumps(get_gpt2_tokenizer()))  # as for a worker
     assert again.encode_ordinary(text) == ids[0].tolist()
