@@ -456,7 +456,7 @@ def cut_long_spaces(text):
     text may be cut there as well.
     """
     start = 0
-    for spaces in regex.finditer(r"\s{10000,}(?=\s\S)", text):
+    for spaces in regex.finditer(r"(?<!\s)\s{10000,}(?=\s\S)", text):
         yield text[start : spaces.end()]
         start = spaces.end()
     yield text[start:]
