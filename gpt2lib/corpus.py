@@ -58,6 +58,7 @@ def find_texts(path):
     path = Path(path)
     if path.is_file():
         return [path]
+    files.check_given(path)
     found = [file for file in files.visible_files(path) if _is_text_file(file)]
     if not found:
         raise FileNotFoundError(
@@ -106,7 +107,7 @@ def _check_kind(path, is_json):
     with open(path, "rb") as file:
         start = file.read(4096)
     if not start:
-        raise ValueError(f"{path} is empty: there is nothing to learn from")
+        raise ValueError(f"{path} is empty: remove it, or fill it with text")
     if kind := kind_of(start):
         raise ValueError(f"{path} is {kind}; give text in UTF-8: unpack or convert it")
     if not is_json and (path.suffix.lower() == ".json" or JSON_RECORD.match(start)):
@@ -292,12 +293,15 @@ class Corpus:
     tokenizer: object
 
 
-def prepare(data, folder, vocab_size):
+def prepare(data, folder, vocab_size, goes_on=False):
     """Makes the tokens of the texts at `data` in `folder`, unless they are there.
 
     With GPT-2's vocab_size the tokenizer is GPT-2's; else one is trained on the first
     megabytes. Token shards are taken as they are. Texts, shards and tokenizer are known
     by their contents, so files that are the same count once.
+
+    Args:
+        goes_on: whether a run goes on, whose tokens are not made anew from other texts.
 
     Returns: a fingerprint of the tokens and their tokenizer.
 
@@ -305,6 +309,8 @@ def prepare(data, folder, vocab_size):
         FileNotFoundError, OSError, ValueError: as `find_texts`, `read_texts`,
             `tokenize`; shards that are not in the tokenizer's vocabulary.
     """
+    if not str(data).strip():
+        raise ValueError("the data has no name: give a file or a folder")
     data, folder = Path(data), Path(folder)
     if holds_shards(data):
         contents = _contents(data)
@@ -312,6 +318,12 @@ def prepare(data, folder, vocab_size):
         return _fingerprint(contents)
     texts = _different(find_texts(data))
     record = {"vocab_size": vocab_size, "texts": list(texts)}
+    recorded = _recorded(folder)
+    if goes_on and recorded and recorded | record != recorded:
+        raise ValueError(
+            f"the run began with other texts than {data}, or with another vocabulary: "
+            "give those to go on, or choose another folder"
+        )
     if not _is_made(folder, record):
         _make(texts.values(), folder, vocab_size)
         if list(_different(texts.values())) != record["texts"]:
@@ -411,6 +423,8 @@ def _contents(data):
     tokenizer, shards = _tokenizer_beside(data), {}
     for path in _token_shards(data):
         shards[path.name], largest = scan_shard(path)
+        if largest < 0:
+            raise ValueError(f"{path} holds no tokens: remove it")
         if largest >= tokenizer.n_vocab:
             raise ValueError(
                 f"{path} has the id {largest}, the tokenizer's end at "

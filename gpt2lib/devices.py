@@ -33,6 +33,6 @@ def find_device(name=None):
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         there += ["mps"] if torch.backends.mps.is_available() else []
         raise ValueError(
-            f"device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}): "
-            f"there is {', '.join(there)}"
+            f"there is no device {str(name)!r} here to compute on: there is "
+            f"{', '.join(there)}"
         ) from error

@@ -54,7 +54,9 @@ class FastLinear(nn.Linear):
 
     def forward(self, x):
         if _is_worth_it(x, self.weight, [torch.float32]):
-            return FastProduct.apply(x, self.weight, self.bias)
+            # Rows alone, since autograd lets nobody write over a view made within.
+            rows = FastProduct.apply(x.flatten(0, -2), self.weight, self.bias)
+            return rows.unflatten(0, x.shape[:-1])
         return super().forward(x)
 
 
@@ -64,6 +66,7 @@ def _is_worth_it(x, weight, dtypes):
         and x.dtype == weight.dtype
         and x.dtype in dtypes
         and x.device.type == "cpu"
+        and x.ndim > 1
         and x.numel() * len(weight) >= SMALL
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
@@ -75,20 +78,23 @@ def _count_rows(x):
 
 
 class FastProduct(torch.autograd.Function):
-    """x Wᵀ + b in float32, its gradients, and what torch.func asks for."""
+    """x Wᵀ + b in float32, its gradients, and what torch.func asks for.
+
+    Shapes: (rows, in), (out, in), (out,) or None -> (rows, out)
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x, weight, bias):
         parts = next((n for n in range(2, 64) if len(weight) % n == 0), None)
-        if _count_rows(x) > FEW or parts is None:
+        if len(x) > FEW or parts is None:
             return _onednn(x, weight, bias)
         # For so few rows, the fastest reader of W is MKL's batched product: 33 GB/s on
         # an AMD EPYC, where oneDNN reads 25 and MKL's product of one matrix 13.
-        columns = x.reshape(_count_rows(x), -1).T.expand(parts, -1, -1)
+        columns = x.T.expand(parts, -1, -1)
         product = torch.bmm(weight.unflatten(0, (parts, -1)), columns)
-        product = product.flatten(0, 1).T.contiguous().view(*x.shape[:-1], -1)
+        product = product.flatten(0, 1).T.clone(memory_format=torch.contiguous_format)
         return product if bias is None else product + bias
 
     @staticmethod
@@ -101,11 +107,10 @@ class FastProduct(torch.autograd.Function):
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias = ctx.needs_input_grad
-        rows = gradient.flatten(0, -2)
         return (
             FastProduct.apply(gradient, weight.T, None) if for_x else None,
-            rows.T @ x.flatten(0, -2) if for_weight else None,
-            rows.sum(dim=0) if for_bias else None,
+            gradient.T @ x if for_weight else None,
+            gradient.sum(dim=0) if for_bias else None,
         )
 
     @staticmethod

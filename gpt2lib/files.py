@@ -46,14 +46,39 @@ def visible_files(folder):
     """All files below a folder, sorted, without the copies that programs hide there.
 
     JupyterLab keeps earlier versions in .ipynb_checkpoints, git in .git, macOS writes
-    ._a.txt beside a.txt and a folder __MACOSX into archives.
+    ._a.txt beside a.txt and a folder __MACOSX into archives. Links are followed.
+
+    Raises:
+        FileNotFoundError: a link that leads to nothing.
     """
-    folder = Path(folder)
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if path.is_file() and not hidden:
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        below = ((name, os.path.join(place, name)) for name in folders)
+        folders[:] = [
+            name
+            for name, path in below
+            if _is_shown(name) and os.path.realpath(path) not in seen
+        ]
+        found += [Path(place, name) for name in names if _is_shown(name)]
+    for path in sorted(found):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is a link to nothing: mend or remove it")
+        if path.is_file():
             yield path
+
+
+def _is_shown(name):
+    return not name.startswith(".") and name != "__MACOSX"
+
+
+def check_given(path):
+    """Raises ValueError for a pipe or device, which cannot be read twice."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(
+            f"{path} is a pipe or a device, and is read more than once: save it to a "
+            "file first"
+        )
 
 
 def check_free(folder, known=()):

@@ -17,7 +17,14 @@ from gpt2lib.corpus import open_corpus, prepare, tokenizer_hash
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.devices import find_device
 from gpt2lib.model import GPTModel
-from gpt2lib.runs import TOKENS, go_on, run_to_end, try_to_save, working_folder
+from gpt2lib.runs import (
+    CHECKPOINT,
+    TOKENS,
+    go_on,
+    run_to_end,
+    try_to_save,
+    working_folder,
+)
 from gpt2lib.tokenizer import load_tokenizer
 from gpt2lib.training import (
     Trainer,
@@ -83,8 +90,9 @@ def pretrain(
     seed = settings.get("seed", 0)
     with connected() as processes, working_folder(out, resume, processes) as work:
         device = _device(processes, device)
-        fingerprint = _prepare_once(processes, data, work / TOKENS, cfg.vocab_size)
-        corpus = open_corpus(data, work / TOKENS)
+        tokens, goes_on = work / TOKENS, (work / CHECKPOINT).exists()
+        fingerprint = _prepare_once(processes, data, tokens, cfg.vocab_size, goes_on)
+        corpus = open_corpus(data, tokens)
         if processes.is_first:
             try_to_save(corpus.tokenizer, work)
         model = _model(cfg, start, corpus, batch_size, seed)

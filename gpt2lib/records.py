@@ -10,8 +10,10 @@ import random
 import unicodedata
 from itertools import count
 from pathlib import Path
+from reprlib import repr as shortened
 
 from gpt2lib import files
+from gpt2lib.data import kind_of
 
 JSON_LINES = (".jsonl", ".ndjson", ".jsonl.zst")
 SUFFIXES = (".tsv", ".txt", ".json", ".parquet", *JSON_LINES)
@@ -45,7 +47,7 @@ def read_records(path, parse, skip_bad_rows=False):
             _check_text(example)
             examples.append(example)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            bad.append(f"{place}: {_reason(error)}")
+            bad.append(f"{place}: {_reason(error, record)}")
     if bad and not skip_bad_rows:
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise ValueError(
@@ -64,7 +66,10 @@ def find_records(path):
         FileNotFoundError: there is none, or more than one.
         ValueError: a file of another kind.
     """
+    if not str(path).strip():
+        raise ValueError("the data has no name: give a file or a folder")
     path = Path(path)
+    files.check_given(path)
     if path.is_dir():
         found = [p for p in files.visible_files(path) if _is_known(p)]
         if len(found) != 1:
@@ -99,12 +104,12 @@ def _check_text(example):
             raise ValueError("half a surrogate pair, which is no character")
 
 
-def _reason(error):
+def _reason(error, record):
     if isinstance(error, KeyError):
         return f"no field {error}"
     if isinstance(error, ValueError):
         return str(error)
-    return f"not of the expected form ({error})"
+    return f"not of the expected form, {shortened(record)}"
 
 
 def _rows(path):
@@ -116,6 +121,7 @@ def _rows(path):
     elif name.endswith(".json"):
         yield from _json_list(path)
     else:
+        _refuse_other_kinds(path, name)
         with _open_lines(path) as lines:
             for number in count(1):
                 if not (line := lines.readline(LONGEST + 1)):
@@ -127,6 +133,14 @@ def _rows(path):
                     )
                 if line.strip():
                     yield f"line {number}", _decode(line, name.endswith(JSON_LINES))
+
+
+def _refuse_other_kinds(path, name):
+    """Refuses by its first bytes what has no lines of text."""
+    with open(path, "rb") as file:
+        kind = kind_of(file.read(16))
+    if kind and not name.endswith(".zst"):
+        raise ValueError(f"{path} is {kind}: unpack it, or save it as UTF-8")
 
 
 def _decode(line, is_json):
@@ -215,7 +229,7 @@ def _json_list(path):
             hint = "; if every line is a record of its own, name the file .jsonl"
         raise ValueError(f"{path} is not JSON in UTF-8 ({error}){hint}") from error
     if not isinstance(items, list):
-        raise ValueError(f"{path} must hold a list of records, it holds one object")
+        raise ValueError(f"{path} must hold a list of records: [{{...}}, {{...}}]")
     decode, place, line = json.JSONDecoder().raw_decode, text.index("[") + 1, 1
     counted = 0
     for number, item in enumerate(items, 1):
@@ -257,7 +271,7 @@ def split(examples, key, shares, seed=0):
     if not all(parts):
         raise ValueError(
             f"{len(groups)} different examples are too few to be split into "
-            f"{', '.join(f'{share:.0%}' for share in shares)}"
+            f"{', '.join(f'{share:.0%}' for share in shares)}: give more of them"
         )
     return parts
 

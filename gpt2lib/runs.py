@@ -17,6 +17,7 @@ CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
 METRICS = "metrics.jsonl"
 TOKENS = "tokens"
+TOKEN_FILES = ("tokens.json", "vocab.json", "merges.txt")
 
 
 @contextmanager
@@ -60,6 +61,8 @@ def _check_out(out, work, resume):
         return
     files.check_free(out, {work.name})
     files.check_free(work, {CHECKPOINT, BEST, METRICS, TOKENS})
+    made = {path.name for path in (work / TOKENS).glob("[0-9]*.bin")}
+    files.check_free(work / TOKENS, {*made, *TOKEN_FILES})
 
 
 def try_to_save(tokenizer, work):

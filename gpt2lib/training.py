@@ -427,7 +427,10 @@ class Trainer:
             if (there.get(name, here) == here) is not True and name not in MAY_CHANGE
         ]
         if other:
-            raise ValueError(f"{path} belongs to a run with {'; '.join(other)}")
+            raise ValueError(
+                f"{path} belongs to a run with {'; '.join(other)}: go on with the data "
+                "and settings it began with, or choose another folder"
+            )
         moments = self._moments(path, state)
         try:
             self.model.load_state_dict(state["model"])
@@ -565,7 +568,9 @@ def process_count():
     for name in TORCHRUN_SETS if count > 1 else ():
         value = os.environ.get(name, "")
         is_rank = value.isdecimal() and int(value) < count
-        if not value or ("RANK" in name and not is_rank):
+        is_port = value.isdecimal() and int(value) < 2**16
+        fits = {"RANK": is_rank, "LOCAL_RANK": is_rank, "MASTER_PORT": is_port}
+        if not value or not fits.get(name, True):
             raise ValueError(
                 f"WORLD_SIZE is {count}, but {name} is {value!r}: unset WORLD_SIZE, or "
                 "start with torchrun"
@@ -596,7 +601,15 @@ def connected():
             f"the processes cannot reach one another ({str(error).splitlines()[0]}): "
             "start all of them with torchrun"
         ) from error
-    yield Processes(distributed.get_rank(), distributed.get_world_size())
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    except RuntimeError as error:
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):
+            raise OSError(
+                f"process {distributed.get_rank()} lost the others: the message of the "
+                "one that ended first says why"
+            ) from error
+        raise
     distributed.destroy_process_group()  # not after an error: it waits for the others
 
 

@@ -516,3 +516,30 @@ def test_windows_begin_where_short_documents_do():
 def test_too_few_tokens_for_a_window_are_refused():
     with pytest.raises(ValueError, match="9"):
         ShuffledWindows(torch.arange(8), 8, batch_size=1)
+
+
+def test_links_are_followed_and_never_lost(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("a")
+    (tmp_path / "other" / "b.txt").write_text("b")
+    (tmp_path / "data" / "more").symlink_to(tmp_path / "other")
+    (tmp_path / "other" / "loop").symlink_to(tmp_path / "data")
+    found = [path.name for path in corpus.find_texts(tmp_path / "data")]
+    assert found == ["a.txt", "b.txt"]
+    (tmp_path / "data" / "gone.txt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="gone.txt is a link to nothing"):
+        corpus.find_texts(tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_data_without_a_name_is_not_the_current_folder(tmp_path, name):
+    with pytest.raises(ValueError, match="the data has no name"):
+        corpus.prepare(name, tmp_path, 300)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="a pipe or a device"):
+        corpus.find_texts(tmp_path / "pipe")

@@ -44,7 +44,8 @@ def layer(bias=True, out=OUT):
 
 
 def is_fast(output):
-    return type(output.grad_fn).__name__ == f"{FastProduct.__name__}Backward"
+    made_by = [output.grad_fn, *(node for node, _ in output.grad_fn.next_functions)]
+    return f"{FastProduct.__name__}Backward" in [type(n).__name__ for n in made_by]
 
 
 # ----------------------------------------------------------------------- float32
@@ -70,6 +71,19 @@ def test_output_and_gradients_are_those_of_torch(rows, out, bias, monkeypatch):
     assert torch.allclose(copies[0].grad, copies[1].grad, atol=1e-4)
     for mine, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(mine.grad, reference.grad, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 2, 4, 5])
+def test_what_comes_out_may_be_written_over(rows, bias, monkeypatch):
+    """As the loss does; a view made within the product would not allow it."""
+    monkeypatch.setattr(fast, "SMALL", 0)
+    ours = layer(bias)
+    for x in (torch.randn(rows, IN), torch.randn(1, rows, IN)):
+        output = ours(x)
+        assert is_fast(output) and output.shape == (*x.shape[:-1], OUT)
+        output.mul_(2).sum().backward()
+    assert ours(torch.randn(IN)).shape == (OUT,)
 
 
 @pytest.mark.parametrize("frozen", ["weight", "bias"])

@@ -55,7 +55,7 @@ LAYERS = {
         "training",
         "weights",
     },
-    "records": {"files"},
+    "records": {"data", "files"},
     "classification": {"data", "generate", "tokenizer"},
     "instruction": {"data", "generate"},
     "reasoning": {"instruction"},

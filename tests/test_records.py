@@ -1,6 +1,7 @@
 """Files of examples: every form is read, every bad row is named, no text twice."""
 
 import json
+import os
 import unicodedata
 from collections import Counter
 
@@ -304,6 +305,26 @@ def test_a_damaged_compressed_file_is_named(tmp_path, kind):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match=f"a.{kind} is "):
         read_records(path, parse_message)
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_data_without_a_name_is_not_the_current_folder(name):
+    with pytest.raises(ValueError, match="the data has no name"):
+        read_records(name, parse_message)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="a pipe or a device"):
+        read_records(tmp_path / "pipe", parse_message)
+
+
+@pytest.mark.parametrize("start", [b"\xff\xfeh\0", b"\x1f\x8b\x08"])
+def test_a_file_of_another_kind_is_named(tmp_path, start):
+    (tmp_path / "a.tsv").write_bytes(start + b"am\tSee you\n")
+    with pytest.raises(ValueError, match="a.tsv is (UTF-16|a gzip archive)"):
+        read_records(tmp_path / "a.tsv", parse_message, skip_bad_rows=True)
 
 
 def test_files_that_are_none(tmp_path):

@@ -17,6 +17,7 @@ from gpt2lib import (
     GPT2_774M,
     GPT2_1558M,
     GPTModel,
+    fast,
     save_model,
 )
 from gpt2lib.data import ShuffledWindows
@@ -185,6 +186,16 @@ def test_training_learns():
     assert losses[0] == pytest.approx(math.log(CFG.vocab_size), abs=0.3)
     # What dropout draws depends on the processor, so the bound is wide.
     assert sum(losses[-10:]) / 10 < 0.2 * losses[0]
+
+
+@pytest.mark.parametrize("learned", [1, 2, 4, 5])
+def test_a_batch_may_have_few_tokens_to_learn(learned, monkeypatch):
+    """Their logits are written over, whichever product made them."""
+    monkeypatch.setattr(fast, "SMALL", 0)
+    targets = torch.full((2, 8), IGNORED)
+    targets.view(-1)[:learned] = 3
+    done = new_trainer().train_step(torch.ones(2, 8, dtype=torch.int64), targets)
+    assert done.tokens == learned and done.loss > 0
 
 
 def test_bfloat16_follows_float32():
