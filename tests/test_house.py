@@ -225,6 +225,21 @@ def test_chapters_show_and_claim(path):
     assert sum("assert " in cell.source for cell in code) >= 8
 
 
+LISTING = re.compile(r"`(gpt2lib/[^`]*)`\n```python\n(.*)\n```", re.DOTALL)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_listings_show_the_code_as_it_is(path):
+    """nbval says so too, much later."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            found = LISTING.match(output.get("data", {}).get("text/markdown", ""))
+            if found:
+                code = (ROOT / found[1]).read_text(encoding="utf-8")
+                listed = [line.strip() for line in found[2].split("\n")]
+                assert "\n".join(listed) in re.sub(r"(?m)^ +", "", code)
+
+
 def test_each_chapter_names_the_next():
     ends = [nbformat.read(path, as_version=4).cells[-1].source for path in CHAPTERS]
     for number, end in enumerate(ends[:-1], start=2):
