@@ -230,8 +230,7 @@ def _pretrain(data, out, config, context_length, **options):
 
 
 def _finetune(task, data, out, model, **options):
-    if figures := finetune(task, data, out, model, **options):
-        print(json.dumps(figures))
+    print(json.dumps(finetune(task, data, out, model, **options)))
 
 
 def _export(checkpoint, folder):
