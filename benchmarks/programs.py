@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from gpt2lib import load_model, perform_non_cpu_backend_check
-from gpt2lib.checkpoint import Checkpoint
 from gpt2lib.generate import generate, next_token_logits
+from gpt2lib.weights import Checkpoint
 
 DEVICE = perform_non_cpu_backend_check()
 THREADS = torch.get_num_threads()
@@ -258,7 +258,7 @@ GGUF_NAMES = {
 
 def _without_transposition(folder):
     """The folder's tensors, the matrices of its blocks as (out, in)."""
-    tensors = Checkpoint.find(folder).open()
+    tensors = Checkpoint.at(folder).tensors()
     return {
         f"transformer.{name}": (
             tensor.T.contiguous()

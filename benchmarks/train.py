@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from benchmarks.programs import DEVICE, NanoGPT
 from benchmarks.timing import Limits, report, take_turns
 from gpt2lib import GPT2_124M, POCKET, GPTModel
-from gpt2lib.training import Trainer, TrainingSettings, autocast, training_flops
+from gpt2lib.training import Trainer, TrainingSettings, training_flops
+from gpt2lib.training.loss import autocast
 
 SHAPES = {
     "GPT-2 124M": (dataclasses.replace(GPT2_124M, drop_rate=0.0), 4, 256),

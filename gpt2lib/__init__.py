@@ -1,35 +1,30 @@
 """GPT-2 from scratch: the path of the data, one module a stage.
 
-    Text -> ids -> windows -> embeddings -> blocks -> logits -> next id -> text
+    text -> tokenizer -> data -> attention -> model -> generate -> text
 
-| module         | one responsibility                                                  |
-|----------------|---------------------------------------------------------------------|
-| config         | the shape of a model, checked; the four published sizes             |
-| tokenizer      | text <-> ids: words, byte-level BPE that trains, GPT-2's            |
-| data           | ids -> windows of inputs and targets                                |
-| attention      | the ladder from plain averaging to GPT-2's multi-head attention     |
-| model          | ids -> logits: LayerNorm, FeedForward, TransformerBlock, GPTModel   |
-| fast           | all about processors: the same model, computed in faster ways       |
-| sampling       | logits -> next id                                                   |
-| generate       | ids -> more ids, with a KV cache                                    |
-| training       | loss -> gradients -> a better model: the loop, its checkpoints      |
-| corpus         | texts on disk -> token shards, once                                 |
-| pretraining    | a text -> a trained GPT-2 in a Hugging Face folder                  |
-| runs           | a training run on disk: measured, saved, continued after a kill     |
-| records        | files of examples: read, bad rows named, split without overlap      |
-| classification | spam or ham: a head for classes at the last real token              |
-| instruction    | Alpaca's template, a loss on the response alone, exact match        |
-| reasoning      | question, thought, answer, and the end                              |
-| lora           | a finetuning that fits beside the model, and merges into it         |
-| finetuning     | a trained GPT-2 and examples -> a model for a task, its figures     |
-| weights        | checkpoint <-> model, in every known layout                         |
-| checkpoint     | weight files on disk -> named tensors                               |
-| devices        | which device computes                                               |
-| vocabulary     | a tokenizer's files on disk -> tokens, ids, merges                  |
-| untrusted      | files from outside: recognised, read within bounds, safely quoted   |
-| files          | where bin/ and data/ are, whole files, downloads                    |
-| course         | the classroom: figures, checkers, the storyteller, pocket           |
+| module     | one responsibility                                                 |
+|------------|--------------------------------------------------------------------|
+| config     | the shape of a model, checked; the four published sizes            |
+| tokenizer  | text <-> ids: words, byte-level BPE that trains, GPT-2's           |
+| data       | ids -> windows of inputs and targets                               |
+| attention  | the ladder from plain averaging to GPT-2's multi-head attention    |
+| model      | ids -> logits: LayerNorm, FeedForward, TransformerBlock, GPTModel  |
+| generate   | ids -> more ids: KV cache, sampling, streaming                     |
+| fast       | all about processors: the same model, computed in faster ways      |
+| devices    | which device computes: the one asked for, or the best there is     |
+| files      | where bin/ and data/ are, files written whole or not at all        |
+| weights    | a file <-> a model: layouts, plans, tokenizer files, downloads     |
+| training   | a text -> a model: loss, trainer, runs, corpus, pretraining        |
+| finetuning | a model and examples -> a model for a task: spam, instructions ... |
+| course     | the classroom: figures, checkers, the storyteller, pocket          |
+
+Each folder's `__init__` says what lives there.
 """
+
+import sys
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 
 from gpt2lib.config import (
     GPT2_124M,
@@ -40,7 +35,6 @@ from gpt2lib.config import (
     GPTConfig,
 )
 from gpt2lib.devices import perform_non_cpu_backend_check
-from gpt2lib.files import download
 from gpt2lib.generate import generate, stream
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
 from gpt2lib.tokenizer import (
@@ -50,6 +44,7 @@ from gpt2lib.tokenizer import (
     token_ids_to_text,
 )
 from gpt2lib.weights import (
+    download,
     load_model,
     load_openai_124m_gpt2,
     load_openai_355m_gpt2,
@@ -78,3 +73,33 @@ __all__ = [
     "text_to_token_ids",
     "token_ids_to_text",
 ]
+
+# Imports of modules by their old names, from before the folders, go on working.
+MOVED = {
+    "checkpoint": "weights.tensors",
+    "classification": "finetuning.classification",
+    "corpus": "training.corpus",
+    "instruction": "finetuning.instruction",
+    "lora": "finetuning.lora",
+    "pretraining": "training.pretraining",
+    "reasoning": "finetuning.reasoning",
+    "records": "finetuning.records",
+    "runs": "training.runs",
+    "sampling": "generate",
+    "untrusted": "weights.untrusted",
+    "vocabulary": "weights.vocabulary",
+}
+
+
+class _Moved(MetaPathFinder, Loader):
+    def find_spec(self, name, path=None, target=None):
+        package, _, module = name.rpartition(".")
+        if package == __name__ and module in MOVED:
+            return ModuleSpec(name, self)
+
+    def exec_module(self, module):
+        old = module.__name__
+        sys.modules[old] = import_module(f"{__name__}.{MOVED[old.rpartition('.')[2]]}")
+
+
+sys.meta_path.append(_Moved())

@@ -9,21 +9,24 @@ import sys
 import torch
 
 from gpt2lib import config, files
-from gpt2lib.classification import COURSE_LENGTH, LABELS, classify
 from gpt2lib.devices import find_device
-from gpt2lib.finetuning import TASKS, TRAINED, finetune
-from gpt2lib.generate import generate
-from gpt2lib.instruction import alpaca_prompt
-from gpt2lib.pretraining import pretrain
-from gpt2lib.reasoning import reasoning_prompt
-from gpt2lib.tokenizer import (
-    check_tokenizer_fits,
-    has_tokenizer,
-    load_tokenizer,
-    text_to_token_ids,
+from gpt2lib.finetuning import (
+    COURSE_LENGTH,
+    LABELS,
+    TASKS,
+    TRAINED,
+    alpaca_prompt,
+    classify,
+    finetune,
+    reasoning_prompt,
 )
-from gpt2lib.training import check_whole
-from gpt2lib.weights import PRECISIONS, load_model, plan_loading, save_model
+from gpt2lib.generate import generate
+from gpt2lib.tokenizer import text_to_token_ids, tokenizer_of
+from gpt2lib.training import pretrain
+from gpt2lib.training.trainer import check_whole
+from gpt2lib.weights import PRECISIONS, SOURCES, Checkpoint, download, save_model
+from gpt2lib.weights.loading import carry_out, make_plan
+from gpt2lib.weights.vocabulary import check_tokenizer_fits, has_tokenizer
 
 CONFIGS = {
     "pocket": config.POCKET,
@@ -58,7 +61,7 @@ def _parser():
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     verb = verbs.add_parser("download", help="fetch weights or a data set")
-    verb.add_argument("name", help=", ".join(files.SOURCES))
+    verb.add_argument("name", help=", ".join(SOURCES))
     verb.set_defaults(run=_download)
 
     verb = verbs.add_parser("generate", help="continue a text")
@@ -129,19 +132,20 @@ def _add_finetune(verb):
 
 
 def _download(name):
-    print(files.download(name))
+    print(download(name))
 
 
 def _generate(prompt, model, precision, device, **options):
-    path, prompt = files.find_model(model), _typed(prompt)
-    plan, tokenizer = plan_loading(path), load_tokenizer(path)
+    prompt, path = _typed(prompt), files.find_model(model)
+    plan, tensors = make_plan(Checkpoint.at(path))
+    tokenizer = tokenizer_of(path)
     check_tokenizer_fits(tokenizer, plan.config.vocab_size)
-    gpt = load_model(path, device=find_device(device), precision=precision)
+    gpt = carry_out(plan, tensors, find_device(device), precision)
     given = {name: value for name, value in options.items() if value is not None}
     if plan.config.n_classes:
         print(_classify(prompt, gpt, tokenizer, plan, given))
     else:
-        task = plan.checkpoint.settings().get("finetuning_task")
+        task = plan.settings.get("finetuning_task")
         print(_write(prompt, gpt, tokenizer, PROMPTS.get(task), given))
 
 
@@ -173,7 +177,7 @@ def _classify(text, gpt, tokenizer, plan, given):
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(f"this model tells classes apart, so leave out {flags}")
-    settings = _settings_of_course(plan) | plan.checkpoint.settings()
+    settings = _settings_of_course(plan) | plan.settings
     length, longest = settings.get("padded_to"), gpt.cfg.context_length
     if length is not None and length not in range(1, longest + 1):
         raise ValueError(f"padded_to must be from 1 to {longest}, got {length!r}")
@@ -236,13 +240,13 @@ def _finetune(task, data, out, model, **options):
 def _export(checkpoint, folder):
     path = files.find_model(checkpoint)
     files.check_free(folder)
-    tokenizer = load_tokenizer(path) if has_tokenizer(path) else None
-    plan = plan_loading(path)
+    tokenizer = tokenizer_of(path) if has_tokenizer(path) else None
+    plan, tensors = make_plan(Checkpoint.at(path))
     if tokenizer:
         check_tokenizer_fits(tokenizer, plan.config.vocab_size)
-    settings = _settings_of_course(plan) | plan.checkpoint.settings()
+    settings = _settings_of_course(plan) | plan.settings
     kept = {name: settings[name] for name in TASK_SETTINGS if name in settings}
-    save_model(load_model(path), folder, tokenizer, kept)
+    save_model(carry_out(plan, tensors), folder, tokenizer, kept)
     print(folder)
 
 

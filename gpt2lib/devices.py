@@ -1,5 +1,7 @@
 """Which device computes: the one asked for, or the best there is."""
 
+from contextlib import nullcontext
+
 import torch
 
 
@@ -36,3 +38,17 @@ def find_device(name=None):
             f"there is no device {str(name)!r} here to compute on: there is "
             f"{', '.join(there)}"
         ) from error
+
+
+def move(tensor, device):
+    """A tensor on the model's device; a GPU fetches it while it works."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def autocast(device, precision):
+    """Matrix products in bfloat16 where precision asks for it; weights stay float32."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

@@ -12,22 +12,19 @@ src/encoder.py.
 
 import copy
 import heapq
-import json
 import re
 from collections import Counter, defaultdict
 from itertools import chain
-from pathlib import Path
 
 import regex
 import tiktoken
 
 from gpt2lib import files
-from gpt2lib.vocabulary import (
-    IN_ONE_FILE,
-    TOKENIZER_FILES,
+from gpt2lib.weights.vocabulary import (
     check_gpt2s_fits,
-    other_tokenizer,
+    has_tokenizer,
     read_vocabulary,
+    write_vocabulary,
 )
 
 ENDOFTEXT = "<|endoftext|>"
@@ -362,18 +359,9 @@ class BPETokenizer:
 
     def save(self, folder):
         """Writes vocab.json and merges.txt as Hugging Face's GPT-2 tokenizer does."""
-        alphabet = byte_alphabet()
-        shown = {t: "".join(alphabet[byte] for byte in t) for t in self.vocab}
-        vocab = {shown[token]: id for token, id in self.vocab.items()}
-        vocab |= self.special_tokens
-        lines = [f"{shown[left]} {shown[right]}\n" for left, right in self.merges]
-        folder = Path(folder)
-        files.write_text(
-            folder / "vocab.json", json.dumps(vocab, ensure_ascii=False) + "\n"
+        write_vocabulary(
+            folder, self.vocab, self.merges, self.special_tokens, byte_alphabet()
         )
-        files.write_text(folder / "merges.txt", "#version: 0.2\n" + "".join(lines))
-        for name in (IN_ONE_FILE, "added_tokens.json"):  # they would count more
-            (folder / name).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder):
@@ -386,36 +374,7 @@ class BPETokenizer:
             ValueError: a file is not what its name says, they do not fit together, or
                 the tokenizer is of another kind.
         """
-        folder = Path(folder)
-        try:
-            return cls(*_parse(*read_vocabulary(folder)))
-        except ValueError as error:
-            raise ValueError(
-                f"the tokenizer in {folder} is not a byte-level BPE tokenizer as "
-                f"GPT-2's ({error}): get its files again, or use what made it"
-            ) from error
-
-
-def _parse(ids, merges, added):
-    """Vocab, merges and special tokens, out of the byte alphabet."""
-    byte_of = {character: byte for byte, character in byte_alphabet().items()}
-    made = byte_of.keys() | {a + b for a, b in merges}
-    vocab = {token: id for token, id in ids.items() if token in made}
-    without = [repr(token) for token in sorted(made - vocab.keys())]
-    without += [repr(t) for pair in merges for t in pair if t not in vocab]
-    foreign = [repr(t) for t in vocab if not byte_of.keys() >= set(t)]
-    unmade = [repr(t) for t in ids if "Ġ" in t and t not in made and t not in added]
-    if without or foreign:
-        raise ValueError(f"there is no id, or no bytes, for {(without + foreign)[0]}")
-    if unmade:  # it has a space, which no special token is written with
-        raise ValueError(f"no merge makes {unmade[0]}: merges.txt is cut off")
-
-    def to_bytes(token):
-        return bytes(byte_of[character] for character in token)
-
-    specials = {token: id for token, id in (ids | added).items() if token not in vocab}
-    pairs = [(to_bytes(left), to_bytes(right)) for left, right in merges]
-    return {to_bytes(token): id for token, id in vocab.items()}, pairs, specials
+        return cls(*read_vocabulary(folder, byte_alphabet()))
 
 
 class _PieceCache(dict):
@@ -492,33 +451,16 @@ def load_tokenizer(name_or_path="pocket"):
         FileNotFoundError: no such model, or its tokenizer is missing.
         ValueError: the tokenizer's files are broken, or of another kind of tokenizer.
     """
-    path = files.find_model(name_or_path)
+    return tokenizer_of(files.find_model(name_or_path))
+
+
+def tokenizer_of(path):
+    """`load_tokenizer` for a folder or file that was found."""
     folder = path if path.is_dir() else path.parent
     if has_tokenizer(path):
         return BPETokenizer.load(folder)
     check_gpt2s_fits(folder)
     return get_gpt2_tokenizer()
-
-
-def has_tokenizer(path):
-    """Whether a model brings a tokenizer, of whatever kind, in its folder."""
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    ours = any((folder / name).is_file() for name in (*TOKENIZER_FILES, IN_ONE_FILE))
-    return ours or other_tokenizer(folder) is not None
-
-
-def check_tokenizer_fits(tokenizer, vocab_size):
-    """Refuses a tokenizer with ids that a model does not know; fewer are padding.
-
-    Raises:
-        ValueError
-    """
-    if tokenizer.n_vocab > vocab_size:
-        raise ValueError(
-            f"the tokenizer has {tokenizer.n_vocab} ids, the model only {vocab_size}: "
-            "it belongs to another model; put the model's own vocab.json and "
-            "merges.txt, or tokenizer.json, beside its weights"
-        )
 
 
 def end_of_text(tokenizer):

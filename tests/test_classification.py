@@ -8,7 +8,8 @@ from small import SMALL, lively, with_compatible_names
 from transformers import GPT2ForSequenceClassification
 
 from gpt2lib import GPTModel, generate, load_model, load_tokenizer, save_model
-from gpt2lib.classification import (
+from gpt2lib.data import IGNORED, pad
+from gpt2lib.finetuning import (
     COURSE_LENGTH,
     LABELS,
     Message,
@@ -20,7 +21,6 @@ from gpt2lib.classification import (
     scores,
     train_only,
 )
-from gpt2lib.data import IGNORED, pad
 from gpt2lib.training import total_loss
 from gpt2lib.weights import plan_loading
 

@@ -18,8 +18,7 @@ from transformers import (
 from gpt2lib import GPTModel, files, load_model, save_model
 from gpt2lib import __main__ as program
 from gpt2lib.__main__ import main
-from gpt2lib.classification import replace_head
-from gpt2lib.instruction import alpaca_prompt
+from gpt2lib.finetuning import alpaca_prompt, replace_head
 
 PROMPT = "Nora looked at the"
 

@@ -11,10 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2lib import corpus
-from gpt2lib.corpus import open_corpus, prepare, read_texts, tokenize
-from gpt2lib.data import ShuffledWindows, TokenShards, write_shard
+from gpt2lib.data import ShuffledWindows
 from gpt2lib.tokenizer import ENDOFTEXT, BPETokenizer
+from gpt2lib.training import TokenShards, corpus, write_shard
+from gpt2lib.training import texts as reading
+from gpt2lib.training.corpus import open_corpus, prepare, tokenize
+from gpt2lib.training.texts import read_texts
 
 TALE = "The clock went slow, and nobody knew why. Was it the tide?\n\n" * 30
 TOKENIZER = BPETokenizer.train(TALE, 300)
@@ -48,18 +50,18 @@ def test_a_folder_is_its_texts_in_order_of_name(tmp_path):
     (tmp_path / "b" / "second.txt").write_text("second")
     (tmp_path / "a.jsonl").write_text('{"text": "first"}\n\n{"text": "and a half"}\n')
     (tmp_path / "c.md").write_text("not a text")
-    found = corpus.find_texts(tmp_path)
+    found = reading.find_texts(tmp_path)
     assert documents(read_texts(found)) == ["first", "and a half", "second"]
 
 
 def test_lines_of_json_hold_documents_as_texts_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "PIECE", 64)
+    monkeypatch.setattr(reading, "PIECE", 64)
     path = tmp_path / "tales.jsonl"
     texts = [f"one{ENDOFTEXT}\ntwo\r\n", "", "low " * 99]
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     pieces = list(read_texts([path]))
     assert documents(pieces) == ["one", "two\r\n", "low " * 99]
-    assert max(map(len, pieces)) <= 4 * corpus.PIECE
+    assert max(map(len, pieces)) <= 4 * reading.PIECE
 
 
 words = st.lists(
@@ -74,10 +76,10 @@ def test_pieces_give_the_tokens_of_the_whole(tmp_path_factory, words, piece):
     text = "".join(words) + "end"
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_text(text, encoding="utf-8", newline="")
-    whole = [d for d in corpus.DOCUMENT_END.split(text) if d]
+    whole = [d for d in reading.DOCUMENT_END.split(text) if d]
     expected = [[*TOKENIZER.encode_ordinary(d), TOKENIZER.eot_token] for d in whole]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "PIECE", piece)
+        patch.setattr(reading, "PIECE", piece)
         _, ids = corpus._encode(read_texts([path]), TOKENIZER)
     assert ids.tolist() == list(chain.from_iterable(expected))
 
@@ -87,7 +89,7 @@ def test_no_piece_is_much_larger_than_asked(tmp_path, text):
     path = tmp_path / "long.txt"
     path.write_text(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "PIECE", 1000)
+        patch.setattr(reading, "PIECE", 1000)
         pieces = list(read_texts([path]))
     assert len(pieces) > 5 and max(map(len, pieces)) < 6000
     assert "".join(pieces) == text + ENDOFTEXT
@@ -152,7 +154,7 @@ def test_endings_are_known_in_any_case(tmp_path):
     (tmp_path / "b.ndjson").write_bytes(b'{"text": "second"}\r{"text": "third"}')
     (tmp_path / "c.TXT").write_bytes(b"a line\rand another")
     (tmp_path / "d.md").write_bytes(b"# given by itself")
-    found = corpus.find_texts(tmp_path) + corpus.find_texts(tmp_path / "d.md")
+    found = reading.find_texts(tmp_path) + reading.find_texts(tmp_path / "d.md")
     read = ["first", "second", "third", "a line\nand another", "# given by itself"]
     assert documents(read_texts(found)) == read
 
@@ -174,7 +176,7 @@ def test_hidden_copies_are_no_data(tmp_path, ending):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"text")
     (tmp_path / "folder.txt").mkdir()
-    find = corpus._token_shards if ending == ".bin" else corpus.find_texts
+    find = corpus._token_shards if ending == ".bin" else reading.find_texts
     assert find(tmp_path) == [tmp_path / f"a{ending}"]
 
 
@@ -242,6 +244,7 @@ def test_many_cores_write_what_one_does(tmp_path):
     texts = [f"Tale {n}. {TALE}" for n in range(40)]
     pieces = [piece for text in texts for piece in (text, ENDOFTEXT)]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "PIECE", 10_000)
         patch.setattr(corpus, "PIECE", 10_000)
         patch.setattr(corpus, "SHARD", 5_000)
         tokenize(pieces, TOKENIZER, tmp_path)
@@ -525,11 +528,11 @@ def test_links_are_followed_and_never_lost(tmp_path):
     (tmp_path / "other" / "b.txt").write_text("b")
     (tmp_path / "data" / "more").symlink_to(tmp_path / "other")
     (tmp_path / "other" / "loop").symlink_to(tmp_path / "data")
-    found = [path.name for path in corpus.find_texts(tmp_path / "data")]
+    found = [path.name for path in reading.find_texts(tmp_path / "data")]
     assert found == ["a.txt", "b.txt"]
     (tmp_path / "data" / "gone.txt").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="gone.txt is a link to nothing"):
-        corpus.find_texts(tmp_path / "data")
+        reading.find_texts(tmp_path / "data")
 
 
 @pytest.mark.parametrize("name", ["", " "])
@@ -542,4 +545,4 @@ def test_data_without_a_name_is_not_the_current_folder(tmp_path, name):
 def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="a pipe or a device"):
-        corpus.find_texts(tmp_path / "pipe")
+        reading.find_texts(tmp_path / "pipe")

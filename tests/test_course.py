@@ -15,7 +15,7 @@ from gpt2lib import GPT2_124M
 from gpt2lib.course import check, show
 from gpt2lib.course.speed import take_turns
 from gpt2lib.data import IGNORED
-from gpt2lib.instruction import alpaca_prompt
+from gpt2lib.finetuning import alpaca_prompt
 from gpt2lib.training import Metrics
 
 matplotlib.use("Agg")

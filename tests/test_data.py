@@ -1,11 +1,11 @@
-"""Windows over one flat tensor, and batches in a seeded order."""
+"""Windows over one flat tensor."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2lib.data import GPTDataset, create_dataloader, sliding_windows
+from gpt2lib.data import sliding_windows
 
 
 @given(st.integers(2, 60), st.integers(1, 12), st.integers(1, 15))
@@ -47,37 +47,3 @@ def test_too_short_a_text_names_both_numbers():
 def test_impossible_windows_are_refused(ids, context_length, stride):
     with pytest.raises(ValueError, match="got"):
         sliding_windows(ids, context_length, stride)
-
-
-def batches(seed, **settings):
-    loader = create_dataloader(torch.arange(101), 4, 5, seed=seed, **settings)
-    return [inputs for inputs, _ in loader]
-
-
-def test_the_order_depends_on_the_seed_alone():
-    first = batches(1)
-    torch.manual_seed(99)
-    assert all(a.equal(b) for a, b in zip(first, batches(1)))
-    assert not all(a.equal(b) for a, b in zip(first, batches(2)))
-
-
-def test_loading_leaves_the_global_generator_alone():
-    before = torch.get_rng_state()
-    batches(3)
-    assert torch.get_rng_state().equal(before)
-
-
-def test_an_epoch_has_every_window_once():
-    dataset = GPTDataset(torch.arange(101), 5)
-    seen = torch.cat(batches(0)).tolist()
-    assert sorted(seen) == [inputs.tolist() for inputs, _ in dataset]
-
-
-def test_in_order_and_complete_without_shuffling():
-    seen = torch.cat(batches(0, shuffle=False))
-    assert seen.flatten().equal(torch.arange(100))
-
-
-def test_fewer_windows_than_a_batch_are_refused():
-    with pytest.raises(ValueError, match="gives 2 windows.*needs 4"):
-        create_dataloader(torch.arange(11), 4, 5)

@@ -14,6 +14,7 @@ from huggingface_hub import constants
 
 from gpt2lib import files
 from gpt2lib.__main__ import main
+from gpt2lib.weights import SOURCES, download
 
 GPT2_FILES = ["config.json", "model.safetensors", "vocab.json", "merges.txt"]
 # name -> repository, files, and the folder below bin/ or data/
@@ -131,48 +132,48 @@ def small_chunks(monkeypatch):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_every_file_arrives_byte_for_byte_and_nothing_else(name, hub, tmp_path):
     repo, names, folder = EXPECTED[name]
-    assert files.download(name) == tmp_path / folder
+    assert download(name) == tmp_path / folder
     assert present(tmp_path / folder) == {n: hub.repos[repo][n] for n in names}
 
 
 def test_every_known_name_is_tested():
-    assert set(EXPECTED) == set(files.SOURCES)
+    assert set(EXPECTED) == set(SOURCES)
 
 
 def test_seed_weights_bring_whatever_pth_the_repository_has(hub, tmp_path):
     hub.repos["Frustrated-B4S1C/gpt-2-from-scratch"] = {"new.pth": b"1", "old.pt": b"2"}
-    files.download("seed-weights")
+    download("seed-weights")
     assert present(tmp_path / "bin") == {"new.pth": b"1"}
 
 
 def test_seed_weights_without_any_pth_are_an_error(hub):
     hub.repos["Frustrated-B4S1C/gpt-2-from-scratch"] = {"README.md": b""}
     with pytest.raises(FileNotFoundError, match=r"\*\.pth"):
-        files.download("seed-weights")
+        download("seed-weights")
 
 
 def test_another_folder(hub, tmp_path):
     other = tmp_path / "other" / "place"
-    assert files.download("the-verdict", to=str(other)) == other
+    assert download("the-verdict", to=str(other)) == other
     assert set(present(tmp_path)) == {"other/place/the-verdict.txt"}
 
 
 def test_content_may_come_from_another_host(hub, tmp_path):
     with Hub(hub.repos) as hub.storage:
-        files.download("gpt2")
+        download("gpt2")
         assert len(hub.storage.requests) == len(GPT2_FILES)
     assert set(present(tmp_path / "bin/gpt2")) == set(GPT2_FILES)
 
 
 def test_an_endpoint_may_end_with_a_slash(hub, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", hub.url + "/")
-    files.download("seed-weights")
+    download("seed-weights")
     assert len(present(tmp_path / "bin")) == 2
 
 
 def test_two_at_once_share_one_download(hub, tmp_path):
     with ThreadPoolExecutor() as pool:
-        list(pool.map(files.download, ["gpt2", "gpt2"]))
+        list(pool.map(download, ["gpt2", "gpt2"]))
     assert [hub.ranges(name) for name in GPT2_FILES] == [[None]] * 4
     assert set(present(tmp_path / "bin/gpt2")) == set(GPT2_FILES)
 
@@ -182,12 +183,12 @@ def test_two_at_once_share_one_download(hub, tmp_path):
 
 @pytest.mark.parametrize("name", ["gpt2", "seed-weights"])
 def test_a_second_call_asks_nobody(name, hub):
-    folder = files.download(name)
+    folder = download(name)
     hub.requests.clear()
-    assert files.download(name) == folder
+    assert download(name) == folder
     assert hub.requests == []
     hub.close()
-    assert files.download(name) == folder
+    assert download(name) == folder
 
 
 def damage(path, how):
@@ -199,10 +200,10 @@ def damage(path, how):
 
 @pytest.mark.parametrize("how", ["deleted", "truncated"])
 def test_only_a_damaged_file_is_fetched_again(how, hub):
-    folder = files.download("gpt2")
+    folder = download("gpt2")
     damage(folder / "vocab.json", how)
     hub.requests.clear()
-    files.download("gpt2")
+    download("gpt2")
     assert [hub.ranges(name) for name in GPT2_FILES] == [[], [], [None], []]
     hub_has = hub.repos["openai-community/gpt2"]
     assert present(folder)["vocab.json"] == hub_has["vocab.json"]
@@ -210,11 +211,11 @@ def test_only_a_damaged_file_is_fetched_again(how, hub):
 
 @pytest.mark.parametrize("how", ["deleted", "truncated"])
 def test_a_damaged_file_is_not_believed_without_the_hub(how, hub):
-    damage(files.download("gpt2") / "vocab.json", how)
+    damage(download("gpt2") / "vocab.json", how)
     hub.status = 503
     for _ in range(2):
         with pytest.raises(ConnectionError):
-            files.download("gpt2")
+            download("gpt2")
 
 
 # Connections that are cut
@@ -222,7 +223,7 @@ def test_a_damaged_file_is_not_believed_without_the_hub(how, hub):
 
 def test_a_cut_connection_is_resumed(hub, pauses, small_chunks, tmp_path):
     hub.cuts = [SIZE // 2]
-    files.download("the-verdict")
+    download("the-verdict")
     assert hub.ranges("the-verdict.txt") == [None, f"bytes={SIZE // 2}-"]
     content = hub.repos[EXPECTED["the-verdict"][0]]["the-verdict.txt"]
     assert present(tmp_path) == {"data/the-verdict/the-verdict.txt": content}
@@ -233,7 +234,7 @@ def given_up(hub, pauses, small_chunks):
     """A hub that sent config.json, then half the weights, then nothing until now."""
     hub.cuts = [None, SIZE // 2] + [0] * 20
     with pytest.raises(ConnectionError, match=r"gpt2 .*run the same again"):
-        files.download("gpt2")
+        download("gpt2")
     hub.cuts = []
     hub.requests.clear()
     return hub
@@ -244,7 +245,7 @@ def test_a_hub_that_keeps_cutting_leaves_no_half_file(given_up, tmp_path):
 
 
 def test_a_later_call_fetches_only_what_is_missing(given_up, tmp_path):
-    files.download("gpt2")
+    download("gpt2")
     rest = f"bytes={SIZE // 2}-"
     asked = [given_up.ranges(name) for name in GPT2_FILES]
     assert asked == [[], [rest], [None], [None]]
@@ -255,7 +256,7 @@ def test_a_later_call_fetches_only_what_is_missing(given_up, tmp_path):
 def test_halves_of_two_versions_are_not_joined(given_up, tmp_path):
     new = b"new weights" * 5_000
     given_up.repos["openai-community/gpt2"]["model.safetensors"] = new
-    files.download("gpt2")
+    download("gpt2")
     assert present(tmp_path / "bin/gpt2")["model.safetensors"] == new
 
 
@@ -265,7 +266,7 @@ from huggingface_hub import constants
 from gpt2lib import files
 constants.DOWNLOAD_CHUNK_SIZE = 1000
 time.sleep = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-files.download("the-verdict", to=sys.argv[1])
+download("the-verdict", to=sys.argv[1])
 """
 
 
@@ -275,7 +276,7 @@ def test_a_killed_process_leaves_something_to_go_on_from(hub, tmp_path):
     child = subprocess.run([*script, tmp_path / "there"], stderr=subprocess.DEVNULL)
     assert child.returncode == -signal.SIGKILL
     assert present(tmp_path) == {}
-    files.download("the-verdict", to=tmp_path / "there")
+    download("the-verdict", to=tmp_path / "there")
     first, second = hub.ranges("the-verdict.txt")
     assert first is None and second.startswith("bytes=")
     content = hub.repos[EXPECTED["the-verdict"][0]]["the-verdict.txt"]
@@ -289,9 +290,9 @@ def test_a_whole_file_without_its_name_needs_no_content(hub, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            files.download("the-verdict")
+            download("the-verdict")
     assert present(tmp_path) == {}
-    files.download("the-verdict")
+    download("the-verdict")
     assert hub.ranges("the-verdict.txt") == [None]
 
 
@@ -302,10 +303,10 @@ VERDICT = "datasets/DarwinAnim8or/the-verdict"
 def test_other_bytes_than_announced_are_refused(sent, hub, tmp_path):
     refused = pytest.raises(ConnectionError, match="other bytes than it announced")
     with Hub({VERDICT: {"the-verdict.txt": sent}}) as hub.storage, refused:
-        files.download("the-verdict")
+        download("the-verdict")
     assert present(tmp_path) == {}
     hub.storage = None
-    files.download("the-verdict")
+    download("the-verdict")
     assert set(present(tmp_path)) == {"data/the-verdict/the-verdict.txt"}
 
 
@@ -318,16 +319,16 @@ def test_a_part_that_does_not_fit_is_begun_anew(left, refuses_ranges, hub, tmp_p
     etag = etag_of("the-verdict.txt", content)
     (folder / f".the-verdict.txt.{etag}.part").write_bytes(left)
     hub.refuses_ranges = refuses_ranges
-    files.download("the-verdict")
+    download("the-verdict")
     assert present(folder) == {"the-verdict.txt": content}
 
 
 def test_a_file_changed_to_the_same_length_is_fetched_again(hub, tmp_path):
-    folder = files.download("gpt2")
+    folder = download("gpt2")
     kept = present(folder)
     for name in GPT2_FILES:
         (folder / name).write_bytes(b"x" * SIZE)
-    files.download("gpt2")
+    download("gpt2")
     assert present(folder) == kept
 
 
@@ -356,23 +357,23 @@ def test_a_name_that_leads_elsewhere_is_refused(name, hub, tmp_path):
     seed = "Frustrated-B4S1C/gpt-2-from-scratch"
     hub.repos[seed] = {"good.pth": b"1", name: b"2"}
     with pytest.raises(ValueError, match="no plain relative path") as error:
-        files.download("seed-weights")
+        download("seed-weights")
     assert str(error.value).isprintable()
     assert present(tmp_path) == {}
 
 
 def test_a_name_in_a_record_leads_nowhere_either(hub, tmp_path):
-    folder = files.download("the-verdict")
+    folder = download("the-verdict")
     (tmp_path / "outside").write_bytes(b"1")
     (folder / ".the-verdict.download.json").write_text('{"../../outside": null}')
     hub.requests.clear()
-    files.download("the-verdict")
+    download("the-verdict")
     assert hub.requests
 
 
 def test_a_folder_in_the_repository_becomes_one(hub, tmp_path):
     hub.repos["Frustrated-B4S1C/gpt-2-from-scratch"] = {"old models/a.pth": b"1"}
-    files.download("seed-weights")
+    download("seed-weights")
     assert present(tmp_path / "bin") == {"old models/a.pth": b"1"}
 
 
@@ -380,19 +381,19 @@ def test_a_folder_in_the_repository_becomes_one(hub, tmp_path):
 def test_a_listing_that_cannot_be_read_is_said(entry, hub, monkeypatch):
     monkeypatch.setattr("hub._entry", lambda *_: entry)
     with pytest.raises(ConnectionError, match="not a Hugging Face hub"):
-        files.download("seed-weights")
+        download("seed-weights")
 
 
 @pytest.mark.parametrize("etag", ["../x", "W/", "abc", "Z" * 64])
 def test_an_etag_is_a_hash(etag, hub, tmp_path):
     hub.headers = {"ETag": f'"{etag}"'}
     with pytest.raises(ConnectionError, match="not a Hugging Face hub"):
-        files.download("the-verdict")
+        download("the-verdict")
     assert present(tmp_path) == {}
 
 
 def test_all_files_are_of_one_commit(hub):
-    files.download("gpt2")
+    download("gpt2")
     asked = [path.split("/resolve/")[1] for method, path, _ in hub.requests]
     assert {path.split("/")[0] for path in asked if "config.json" not in path} == {
         COMMIT
@@ -406,34 +407,34 @@ def test_no_such_repository(hub):
     hub.repos.clear()
     for name in ("gpt2", "seed-weights"):
         with pytest.raises(FileNotFoundError, match=f"{name}.*{EXPECTED[name][0]}"):
-            files.download(name)
+            download(name)
 
 
 def test_no_such_file(hub):
     del hub.repos["openai-community/gpt2"]["merges.txt"]
     for _ in range(2):  # what did arrive does not pass for all of it
         with pytest.raises(FileNotFoundError, match=r"gpt2.*merges\.txt"):
-            files.download("gpt2")
+            download("gpt2")
 
 
 def test_a_repository_that_wants_a_login(hub):
     hub.status = 401
     with pytest.raises(FileNotFoundError, match="gpt2.*not for you"):
-        files.download("gpt2")
+        download("gpt2")
 
 
 @pytest.mark.parametrize("name", ["gpt2", "seed-weights"])
 def test_a_hub_out_of_service(name, hub, pauses):
     hub.status = 503
     with pytest.raises(ConnectionError, match=f"{name}.*503"):
-        files.download(name)
+        download(name)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "seed-weights"])
 def test_nobody_listening_is_said_at_once(name, hub, pauses, tmp_path):
     hub.close()
     with pytest.raises(ConnectionError, match=f"{name}.*{hub.url}.*refused"):
-        files.download(name)
+        download(name)
     assert sum(pauses) < 3
     assert present(tmp_path) == {}
 
@@ -441,19 +442,19 @@ def test_nobody_listening_is_said_at_once(name, hub, pauses, tmp_path):
 def test_a_server_that_is_no_hub(hub, tmp_path):
     hub.headers = {"ETag": None, "X-Repo-Commit": None}
     with pytest.raises(ConnectionError, match="not a Hugging Face hub"):
-        files.download("gpt2")
+        download("gpt2")
     assert present(tmp_path) == {}
 
 
 def test_trouble_with_the_disk_is_not_blamed_on_the_connection(hub, tmp_path):
     (tmp_path / "a file").touch()
     with pytest.raises(NotADirectoryError):
-        files.download("gpt2", to=tmp_path / "a file" / "folder")
+        download("gpt2", to=tmp_path / "a file" / "folder")
 
 
 def test_unknown_name():
     with pytest.raises(ValueError, match="nonsense") as error:
-        files.download("nonsense")
+        download("nonsense")
     assert all(name in str(error.value) for name in EXPECTED)
 
 
@@ -464,27 +465,27 @@ def test_unknown_name():
 def test_offline_asks_nobody(name, hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(FileNotFoundError, match=f"{name}.*HF_HUB_OFFLINE"):
-        files.download(name)
+        download(name)
     assert hub.requests == []
 
 
 def test_offline_finds_what_is_there(hub, monkeypatch):
-    folder = files.download("gpt2")
+    folder = download("gpt2")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert files.download("gpt2") == folder
+    assert download("gpt2") == folder
     (folder / "vocab.json").unlink()
     with pytest.raises(FileNotFoundError):
-        files.download("gpt2")
+        download("gpt2")
 
 
 def test_each_call_goes_to_the_endpoint_of_its_moment(hub, monkeypatch):
     assert hub.url != constants.ENDPOINT
-    files.download("gpt2")
+    download("gpt2")
     with Hub(repos()) as mirror:
         monkeypatch.setenv("HF_ENDPOINT", mirror.url)
         hub.requests.clear()
         for name in ("gpt2-medium", "seed-weights", "alpaca"):
-            files.download(name)
+            download(name)
             assert mirror.requests
     assert hub.requests == []
 

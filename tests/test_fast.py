@@ -31,7 +31,7 @@ from gpt2lib.fast import (
     prepare_to_infer,
     speed_up,
 )
-from gpt2lib.lora import add_lora
+from gpt2lib.finetuning import add_lora
 from gpt2lib.model import GELU, FeedForward
 from gpt2lib.training import Trainer, TrainingSettings
 

@@ -15,16 +15,25 @@ from test_pretraining import assert_same_weights, losses
 from test_training import TORCHRUN
 from transformers import GPT2ForSequenceClassification
 
-from gpt2lib import finetuning, load_model, load_tokenizer
+from gpt2lib import load_model, load_tokenizer
 from gpt2lib.__main__ import main
-from gpt2lib.checkpoint import WEIGHT_FILES
-from gpt2lib.classification import LABELS, classify, replace_head
 from gpt2lib.course.reasoning_data import problems, record
-from gpt2lib.finetuning import finetune, finetuning_rate, model_card, read_splits
-from gpt2lib.lora import load_lora, merge_lora
-from gpt2lib.runs import working_folder
+from gpt2lib.finetuning import (
+    LABELS,
+    TASKS,
+    classify,
+    finetune,
+    finetuning_rate,
+    load_lora,
+    merge_lora,
+    read_splits,
+    replace_head,
+)
+from gpt2lib.finetuning.finetune import model_card
 from gpt2lib.tokenizer import BPETokenizer
 from gpt2lib.training import Metrics, Trainer
+from gpt2lib.training.runs import working_folder
+from gpt2lib.weights.layouts import WEIGHT_FILES
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 WORDS = ["milk", "the bus", "my sister", "a cake", "the dog", "rice", "tea", "a hat"]
@@ -350,7 +359,9 @@ def test_a_tokenizer_that_will_not_do_is_noticed_before_the_work(
     thoughts, tmp_path, monkeypatch, change, message
 ):
     changed = change(load_tokenizer())
-    monkeypatch.setattr(finetuning, "load_tokenizer", lambda name: changed)
+    monkeypatch.setattr(
+        "gpt2lib.finetuning.finetune.tokenizer_of", lambda name: changed
+    )
     with pytest.raises((ValueError, OSError), match=message):
         finetune("reasoning", thoughts, tmp_path / "out")
     assert not losses(tmp_path / "out")
@@ -361,7 +372,7 @@ def test_half_a_character_is_named_by_its_line_whatever_its_split(tmp_path):
     rows[20]["output"] = "\ud83d"
     path = tmp_path / "rows.json"
     path.write_text(json.dumps(rows, indent=0))
-    job = finetuning.TASKS["instruction"](load_tokenizer(), 256)
+    job = TASKS["instruction"](load_tokenizer(), 256)
     with pytest.raises(ValueError, match="line 82.*half a surrogate"):
         read_splits(job, path)
     splits, counts = read_splits(job, path, skip_bad_rows=True)

@@ -11,24 +11,22 @@ from small import SMALL, lively
 
 from gpt2lib import GPTModel, generate, load_tokenizer
 from gpt2lib.data import IGNORED, PaddedBatches, pad
-from gpt2lib.generate import generate_ragged
-from gpt2lib.instruction import (
+from gpt2lib.finetuning import (
     Instruction,
     InstructionTask,
+    Reasoning,
+    ReasoningTask,
     alpaca_prompt,
     encode_pair,
     exact_match,
-    respond,
-    seed_prompt,
-    token_f1,
-)
-from gpt2lib.reasoning import (
-    Reasoning,
-    ReasoningTask,
     reasoning_prompt,
     reasoning_response,
+    respond,
+    seed_prompt,
     split_response,
+    token_f1,
 )
+from gpt2lib.generate import generate_ragged
 from gpt2lib.training import Trainer, TrainingSettings, evaluate, total_loss
 
 

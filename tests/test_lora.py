@@ -8,8 +8,14 @@ from safetensors.torch import load_file, save_file
 from small import SMALL, lively
 
 from gpt2lib import GPT2_124M, POCKET, GPTModel, load_model, save_model
-from gpt2lib.classification import replace_head
-from gpt2lib.lora import LoRALinear, add_lora, load_lora, merge_lora, save_lora
+from gpt2lib.finetuning import (
+    LoRALinear,
+    add_lora,
+    load_lora,
+    merge_lora,
+    replace_head,
+    save_lora,
+)
 from gpt2lib.training import Trainer, TrainingSettings
 
 IDS = torch.randint(0, 90, (2, 12), generator=torch.Generator().manual_seed(3))

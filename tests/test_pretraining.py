@@ -17,15 +17,15 @@ import torch
 from safetensors.torch import load_file
 from small import SMALL
 
-from gpt2lib import corpus, load_model, load_tokenizer, save_model
-from gpt2lib.classification import replace_head
+from gpt2lib import load_model, load_tokenizer, save_model
 from gpt2lib.course.stories import stories
-from gpt2lib.data import ShuffledWindows, write_shard
-from gpt2lib.pretraining import _in_batches, default_learning_rate
-from gpt2lib.pretraining import pretrain as run_here
-from gpt2lib.runs import working_folder
+from gpt2lib.data import ShuffledWindows
+from gpt2lib.finetuning import replace_head
 from gpt2lib.tokenizer import ENDOFTEXT, BPETokenizer
-from gpt2lib.training import Metrics
+from gpt2lib.training import Metrics, corpus, default_learning_rate, write_shard
+from gpt2lib.training import pretrain as run_here
+from gpt2lib.training.pretraining import _in_batches
+from gpt2lib.training.runs import working_folder
 
 resource = pytest.importorskip("resource")  # what follows kills as Unix does
 on_cpu = pytest.mark.skipif(
@@ -254,9 +254,9 @@ def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
 def test_a_script_must_guard_its_call(data, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from gpt2lib import corpus\n"
-        "from gpt2lib.pretraining import pretrain\n"
-        "corpus.PIECE = 1000\n"
+        "from gpt2lib.training import corpus\n"
+        "from gpt2lib.training import pretrain, texts\n"
+        "corpus.PIECE = texts.PIECE = 1000\n"
         f"pretrain({str(data)!r}, {str(tmp_path / 'out')!r}, steps=1)\n"
     )
     run = subprocess.run(

@@ -11,10 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from gpt2lib.classification import LABELS, Message, parse_message
-from gpt2lib.instruction import Instruction, InstructionTask, parse_instruction
-from gpt2lib.reasoning import Reasoning, parse_reasoning
-from gpt2lib.records import balanced, read_records, split, split_by_first
+from gpt2lib.finetuning import (
+    LABELS,
+    Instruction,
+    InstructionTask,
+    Message,
+    Reasoning,
+    balanced,
+    parse_instruction,
+    parse_message,
+    parse_reasoning,
+    read_records,
+    split,
+    split_by_first,
+)
 
 MESSAGES = [Message("See you at 7?", 0), Message('Win "now"\u2026 £5', 1)]
 RECORD = {
@@ -276,7 +286,7 @@ def test_binary_columns_are_said(tmp_path):
 @pytest.mark.parametrize("kind", ["parquet", "jsonl.zst"])
 def test_a_compressed_file_cannot_fill_the_memory(tmp_path, monkeypatch, kind):
     """A small file of one text, many times over."""
-    monkeypatch.setattr("gpt2lib.records.INFLATED", (1000, 200))
+    monkeypatch.setattr("gpt2lib.finetuning.records.INFLATED", (1000, 200))
     path, text = tmp_path / f"a.{kind}", "x" * 1000
     if kind == "parquet":
         table = pyarrow.table({"sms": [text] * 5000, "label": [0] * 5000})
@@ -290,7 +300,7 @@ def test_a_compressed_file_cannot_fill_the_memory(tmp_path, monkeypatch, kind):
 
 
 def test_a_line_without_an_end_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpt2lib.records.LONGEST", 100)
+    monkeypatch.setattr("gpt2lib.finetuning.records.LONGEST", 100)
     (tmp_path / "a.tsv").write_text("ham\tx\nham\t" + "x" * 100)
     with pytest.raises(ValueError, match="a.tsv, line 2 is longer than 100 bytes"):
         read_records(tmp_path, parse_message)

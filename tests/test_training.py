@@ -20,17 +20,15 @@ from gpt2lib import (
     fast,
     save_model,
 )
-from gpt2lib.data import ShuffledWindows
+from gpt2lib.data import IGNORED, ShuffledWindows
 from gpt2lib.files import ROOT
-from gpt2lib.lora import add_lora
+from gpt2lib.finetuning import add_lora
 from gpt2lib.training import (
-    IGNORED,
     LossOf,
     Metrics,
     Processes,
     Trainer,
     TrainingSettings,
-    autocast,
     bits_per_byte,
     decay_groups,
     evaluate,
@@ -41,6 +39,7 @@ from gpt2lib.training import (
     training_flops,
     training_memory,
 )
+from gpt2lib.training.loss import autocast
 
 CFG = replace(SMALL, drop_rate=0.1, context_length=8)
 RUN = TrainingSettings(steps=8, learning_rate=1e-2)

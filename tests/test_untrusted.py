@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from small import SMALL, lively
 
 from gpt2lib import GPTModel, load_model, save_model
-from gpt2lib.untrusted import inside, listed, read_json, recognise, shown
 from gpt2lib.weights import plan_loading
+from gpt2lib.weights.untrusted import inside, listed, read_json, recognise, shown
 
 
 @pytest.fixture

@@ -456,7 +456,7 @@ def test_a_guessed_number_of_heads_is_announced(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match='2 is a guess.*config.json with "n_head"'):
         load_model(tmp_path / "m.pth")
     assert "heads:            2, a guess" in str(plan_loading(tmp_path / "m.pth"))
-    monkeypatch.setattr("gpt2lib.weights.PUBLISHED", [(128, 3)])
+    monkeypatch.setattr("gpt2lib.weights.loading.PUBLISHED", [(128, 3)])
     with warnings.catch_warnings(action="error"):
         load_model(tmp_path / "m.pth")
     assert "heads" not in str(plan_loading(tmp_path / "m.pth"))
@@ -650,7 +650,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_the_old_model(tmp_path, monkeypat
     def full(*_, **__):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("gpt2lib.checkpoint.save_file", full)
+    monkeypatch.setattr("gpt2lib.weights.tensors.save_file", full)
     with pytest.raises(OSError, match="could not be written: No space left"):
         save_model(lively(GPTModel(SMALL), seed=9), tmp_path)
     assert load_model(tmp_path)(IDS).equal(model(IDS))
@@ -659,7 +659,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_the_old_model(tmp_path, monkeypat
 def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
     model = built(SMALL)
     save_model(model, tmp_path)
-    monkeypatch.setattr("gpt2lib.weights.write_tensors", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("gpt2lib.weights.saving.write_tensors", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_model(lively(GPTModel(SMALL), seed=9), tmp_path)
     assert load_model(tmp_path)(IDS).equal(model(IDS))

@@ -8,10 +8,11 @@ import torch
 
 from gpt2lib.course.ngram import NGramModel
 from gpt2lib.course.stories import check_story, questions, stories
+from gpt2lib.data import IGNORED
 from gpt2lib.generate import generate
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import ENDOFTEXT, text_to_token_ids
-from gpt2lib.training import IGNORED, evaluate
+from gpt2lib.training import evaluate
 
 UNSEEN_SEED = 1_000_000  # of stories that nothing is trained on
 QUESTION = "\nQuestion: "

@@ -13,14 +13,13 @@ from matplotlib import pyplot as plt
 from torch.nn import functional as F
 
 from gpt2lib.config import POCKET
-from gpt2lib.corpus import open_corpus
 from gpt2lib.course import extras, judge, show
 from gpt2lib.course.stories import stories
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.files import BIN, DATA, atomic_write, write_text
-from gpt2lib.pretraining import pretrain
 from gpt2lib.tokenizer import ENDOFTEXT
-from gpt2lib.training import Metrics, evaluate, perplexity
+from gpt2lib.training import Metrics, evaluate, perplexity, pretrain
+from gpt2lib.training.corpus import open_corpus
 from gpt2lib.weights import load_model, save_model
 
 SEED = 0

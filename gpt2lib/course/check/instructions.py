@@ -2,7 +2,7 @@
 
 from gpt2lib.course.check.report import as_list, exercise, expect
 from gpt2lib.data import IGNORED
-from gpt2lib.instruction import alpaca_prompt, token_f1
+from gpt2lib.finetuning import alpaca_prompt, token_f1
 
 
 @exercise

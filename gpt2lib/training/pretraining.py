@@ -12,12 +12,16 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
+from gpt2lib import files
 from gpt2lib.config import POCKET
-from gpt2lib.corpus import open_corpus, prepare, tokenizer_hash
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.devices import find_device
 from gpt2lib.model import GPTModel
-from gpt2lib.runs import (
+from gpt2lib.tokenizer import tokenizer_of
+from gpt2lib.training.corpus import open_corpus, prepare, tokenizer_hash
+from gpt2lib.training.loss import bits_per_byte, evaluate, perplexity, training_memory
+from gpt2lib.training.processes import connected, process_count
+from gpt2lib.training.runs import (
     CHECKPOINT,
     TOKENS,
     go_on,
@@ -25,19 +29,9 @@ from gpt2lib.runs import (
     try_to_save,
     working_folder,
 )
-from gpt2lib.tokenizer import load_tokenizer
-from gpt2lib.training import (
-    Trainer,
-    TrainingSettings,
-    bits_per_byte,
-    check_whole,
-    connected,
-    evaluate,
-    perplexity,
-    process_count,
-    training_memory,
-)
-from gpt2lib.weights import load_model, save_model
+from gpt2lib.training.trainer import Trainer, TrainingSettings, check_whole
+from gpt2lib.weights.loading import load_model
+from gpt2lib.weights.saving import save_model
 
 ROWS_AT_ONCE = 16  # when judging
 
@@ -152,13 +146,14 @@ def _model(cfg, start, corpus, batch_size, seed):
         cfg = dataclasses.replace(cfg, vocab_size=vocab_size)
         _check_lengths(corpus, cfg.context_length, batch_size)
         return _random_model(cfg, seed)
-    model = load_model(start)
+    path = files.find_model(start)
+    model = load_model(path)
     if model.cfg.n_classes:
         raise ValueError(
             f"{start} tells {model.cfg.n_classes} classes apart, must predict tokens: "
             "begin with the model it was finetuned from"
         )
-    if tokenizer_hash(load_tokenizer(start)) != tokenizer_hash(corpus.tokenizer):
+    if tokenizer_hash(tokenizer_of(path)) != tokenizer_hash(corpus.tokenizer):
         raise ValueError(
             f"the data is in another vocabulary than {start}: tokenize it with the "
             "tokenizer of that model"

@@ -7,7 +7,7 @@ The prompt is that of the project this one grew out of; what was missing there i
 import re
 from typing import NamedTuple
 
-from gpt2lib.instruction import MEASURED, ResponseTask, exact_match, mean
+from gpt2lib.finetuning.instruction import MEASURED, ResponseTask, exact_match, mean
 
 ANSWER = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 THINKING = "Let's think step by step.\n"

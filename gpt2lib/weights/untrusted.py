@@ -12,6 +12,8 @@ from typing import NamedTuple
 MOST_JSON = 2**25  # bytes; the largest vocabularies take 10 MB
 MOST_NAMES = 200  # in one message
 
+# ----------------------------------------------------------------------- what a file is
+
 
 class Format(NamedTuple):
     """A kind of file that is not read: how it begins, how it is called, what to do."""
@@ -96,6 +98,31 @@ def _reads_as_text(start):
     return bool(text) and all(c.isprintable() or c in "\t\r\n\ufeff" for c in text)
 
 
+# How files begin that are neither text in UTF-8 nor token ids.
+KINDS = {
+    b"\xff\xfe": "UTF-16 or UTF-32",
+    b"\xfe\xff": "UTF-16",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b\x08": "a gzip archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"PAR1": "a parquet file",
+    b"ARROW1": "an Arrow file",
+    b"\x93NUMPY": "a NumPy array",
+    b"%PDF": "a PDF",
+    b"{\\rtf": "an RTF document",
+    b"\xd0\xcf\x11\xe0": "an Office document",
+}
+
+
+def kind_of(start):
+    """What a file is that begins with these bytes; None for text and token ids."""
+    return next((KINDS[magic] for magic in KINDS if start.startswith(magic)), None)
+
+
+# ---------------------------------------------------------------- reading within bounds
+
+
 def read_text(path):
     """A text file of settings or of a vocabulary, with or without byte order mark.
 
@@ -147,6 +174,9 @@ def inside(folder, name):
             f"relative path: nothing outside {folder} is opened or written"
         )
     return folder.joinpath(*parts)
+
+
+# ------------------------------------------------------------------------------ quoting
 
 
 def shown(name, limit=100):

@@ -6,149 +6,26 @@ no more than that to go on as if nothing had happened, with any number of proces
 """
 
 import dataclasses
-import json
 import math
-import os
 import random
-import threading
 import time
 import zipfile
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from torch import distributed, nn
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from gpt2lib import files
-from gpt2lib.data import IGNORED
+from gpt2lib.devices import autocast, move
 from gpt2lib.fast import check_not_prepared, speed_up
-from gpt2lib.generate import evaluating
+from gpt2lib.training.loss import LossOf, count_tokens
+from gpt2lib.training.processes import Processes
 
 MAY_CHANGE = ("micro_batch_size", "compile")  # when a checkpoint goes on
 
-# ---------------------------------------------------------------------- how good it is
-
-
-def total_loss(logits, targets):
-    """Cross-entropy in nats, summed over all tokens; IGNORED targets count nothing.
-
-    Shapes: logits (B, T, V), targets (B, T) -> ()
-    """
-    return F.cross_entropy(
-        logits.flatten(0, -2).float(),
-        targets.flatten(),
-        ignore_index=IGNORED,
-        reduction="sum",
-    )
-
-
-class LossOf(nn.Module):
-    """A model and its `total_loss`; the head runs only where something is learned.
-
-    Shapes: inputs (B, T), targets (B, T) -> ()
-    """
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs, targets):
-        hidden, learned = self.model.hidden_states(inputs), targets != IGNORED
-        if torch.compiler.is_compiling():  # looks at no values, and fuses on its own
-            return total_loss(self.model.out_head(hidden), targets)
-        logits = self.model.out_head(hidden[learned])
-        return _LossInPlace.apply(logits, targets[learned])
-
-
-class _LossInPlace(torch.autograd.Function):
-    """`total_loss` that writes its gradient over the logits, so they exist only once.
-
-    They are the largest tensor of training: 206 MB for 4 x 256 tokens of GPT-2.
-
-    Shapes: logits (N, V), targets (N,) -> ()
-    """
-
-    @staticmethod
-    def forward(ctx, logits, targets):
-        loss = torch.zeros((), device=logits.device)
-        at_once = 32 if logits.device.type == "cpu" else 4096  # what its cache holds
-        for rows, ids in zip(logits.split(at_once), targets[:, None].split(at_once)):
-            log_probs = rows.float().log_softmax(dim=-1)
-            loss -= log_probs.gather(-1, ids).sum()
-            rows.copy_(log_probs.exp_())
-            rows.scatter_add_(-1, ids, rows.new_full(ids.shape, -1))
-        ctx.save_for_backward(logits)
-        return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        (own_gradient,) = ctx.saved_tensors
-        return own_gradient.mul_(gradient), None
-
-
-def count_tokens(targets):
-    """How many targets are to be learned."""
-    return (targets != IGNORED).sum().item()
-
-
-@torch.no_grad()
-def evaluate(model, batches, precision="float32"):
-    """Mean cross-entropy in nats per token over (inputs, targets) batches.
-
-    A token counts as much in a small batch as in a large one.
-
-    Raises:
-        ValueError: there is no token to be judged.
-    """
-    loss_of, loss, tokens = LossOf(model), 0.0, 0
-    with evaluating(loss_of.modules()):
-        for inputs, targets in batches:
-            inputs, targets = move(inputs, model.device), move(targets, model.device)
-            with autocast(model.device, precision):
-                loss += loss_of(inputs, targets).item()
-            tokens += count_tokens(targets)
-    if not tokens:
-        raise ValueError("no token to be judged: the batches are empty or all ignored")
-    return loss / tokens
-
-
-def perplexity(loss):
-    """Among how many equally likely tokens the model hesitates, from nats per token.
-
-    >>> round(perplexity(math.log(50)))
-    50
-    """
-    return math.exp(loss)
-
-
-def bits_per_byte(loss, tokens, bytes_):
-    """Nats per token -> bits per byte of text, which no choice of tokenizer changes."""
-    return loss / math.log(2) * tokens / bytes_
-
-
-# ------------------------------------------------------------------------ what it takes
-
-
-def training_flops(cfg, tokens):
-    """Calculations that training takes: 6 a token and parameter, and attention's own.
-
-    Source: Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix B.
-    """
-    attention = 12 * cfg.n_layers * cfg.emb_dim * cfg.context_length
-    return tokens * (6 * cfg.n_params + attention)
-
-
-def training_memory(cfg):
-    """Bytes of weights, gradients and AdamW's two means, without activations."""
-    return 4 * 4 * cfg.n_params
-
-
-# ------------------------------------------------------------------------- how it moves
+# ----------------------------------------------------------------------------- settings
 
 
 def check_whole(name, value, lowest=1):
@@ -232,6 +109,9 @@ def learning_rate_at(step, settings):
     )
 
 
+# ------------------------------------------------------------------------- optimisation
+
+
 def decay_groups(model, weight_decay):
     """AdamW's parameter groups: matrices decay; biases and norms, being vectors, don't.
 
@@ -244,20 +124,6 @@ def decay_groups(model, weight_decay):
         {"params": matrices, "weight_decay": weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-
-
-def move(tensor, device):
-    """A tensor on the model's device; a GPU fetches it while it works."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
-def autocast(device, precision):
-    """Matrix products in bfloat16 where precision asks for it; weights stay float32."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -482,147 +348,3 @@ def _read_checkpoint(path):
                 "to begin again"
             ) from error
     return state
-
-
-class Metrics:
-    """A file of JSON lines, one a measurement, that survives a kill at any moment.
-
-    >>> from tempfile import TemporaryDirectory
-    >>> folder = TemporaryDirectory()
-    >>> metrics = Metrics(Path(folder.name) / "metrics.jsonl")
-    >>> metrics.add(step=1, loss=2.5)
-    >>> metrics.read()
-    [{'step': 1, 'loss': 2.5}]
-    """
-
-    def __init__(self, path):
-        self.path = Path(path)
-
-    def add(self, **measured):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(measured) + "\n")
-
-    def read(self):
-        """All measurements; a last line that was cut off is not one.
-
-        Raises:
-            ValueError: a line that is not a JSON object with a step.
-        """
-        if not self.path.is_file():
-            return []
-        text = self.path.read_text(encoding="utf-8", errors="replace")
-        return [self._parse(*line) for line in enumerate(text.split("\n")[:-1], 1)]
-
-    def _parse(self, number, line):
-        try:
-            measured = json.loads(line)
-            if type(measured["step"]) is int:
-                return measured
-        except (ValueError, TypeError, KeyError, RecursionError):
-            pass
-        raise ValueError(
-            f"{self.path}, line {number} is no JSON object with a whole number 'step': "
-            "remove the line"
-        )
-
-    def cut(self, step):
-        """Forgets what came after a step, which is about to be done again."""
-        kept = [json.dumps(m) + "\n" for m in self.read() if m["step"] <= step]
-        files.write_text(self.path, "".join(kept))
-
-
-# ------------------------------------------------------------------ many processes, one
-
-
-@dataclass(frozen=True)
-class Processes:
-    """Which of how many processes this one is."""
-
-    rank: int = 0
-    count: int = 1
-
-    @property
-    def is_first(self):
-        """Whether this is the one process that writes."""
-        return self.rank == 0
-
-
-TORCHRUN_SETS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-
-
-def process_count():
-    """How many processes torchrun has started; 1 without it.
-
-    Raises:
-        ValueError: WORLD_SIZE is no such number, or is there without what else
-            torchrun sets.
-    """
-    given = os.environ.get("WORLD_SIZE", "1")
-    if not given.isdecimal() or not int(given):
-        raise ValueError(
-            f"WORLD_SIZE is {given!r}, must be a whole number from 1: unset it, or "
-            "start with torchrun"
-        )
-    count = int(given)
-    for name in TORCHRUN_SETS if count > 1 else ():
-        value = os.environ.get(name, "")
-        is_rank = value.isdecimal() and int(value) < count
-        is_port = value.isdecimal() and int(value) < 2**16
-        fits = {"RANK": is_rank, "LOCAL_RANK": is_rank, "MASTER_PORT": is_port}
-        if not value or not fits.get(name, True):
-            raise ValueError(
-                f"WORLD_SIZE is {count}, but {name} is {value!r}: unset WORLD_SIZE, or "
-                "start with torchrun"
-            )
-    return count
-
-
-@contextmanager
-def connected():
-    """`Processes` as torchrun started them, connected; just this one without torchrun.
-
-    With GPUs, each process takes the one of its local rank, and they talk through
-    NCCL; else through gloo. When torchrun is gone, each process ends.
-    """
-    if process_count() == 1:
-        yield Processes()
-        return
-    _end_with_torchrun()
-    if torch.cuda.is_available():
-        local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if local >= gpus:
-            raise ValueError(f"{local + 1} processes but {gpus} GPUs on this machine")
-        torch.cuda.set_device(local)
-    try:
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    except RuntimeError as error:
-        raise OSError(
-            f"the processes cannot reach one another ({str(error).splitlines()[0]}): "
-            "start all of them with torchrun"
-        ) from error
-    try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size())
-    except RuntimeError as error:
-        if isinstance(error, distributed.DistError) or "gloo" in str(error):
-            raise OSError(
-                f"process {distributed.get_rank()} lost the others: the message of the "
-                "one that ended first says why"
-            ) from error
-        raise
-    distributed.destroy_process_group()  # not after an error: it waits for the others
-
-
-def _end_with_torchrun():
-    """Ends this process when its parent is gone, whatever it is waiting for."""
-    parent = os.getppid()
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        try:
-            os.write(2, b"gpt2lib: torchrun is gone, so its processes stop too\n")
-        finally:  # nobody may be left to read it
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

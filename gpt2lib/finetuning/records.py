@@ -13,13 +13,13 @@ from pathlib import Path
 from reprlib import repr as shortened
 
 from gpt2lib import files
-from gpt2lib.data import kind_of
+from gpt2lib.weights.untrusted import kind_of
 
+INFLATED = 2**30, 200  # what a compressed file may hold: bytes, or times its own size
+LONGEST = 2**24  # bytes of a line
+UCI_FILE = "SMSSpamCollection"  # as it lies in UCI's archive, without an ending
 JSON_LINES = (".jsonl", ".ndjson", ".jsonl.zst")
 SUFFIXES = (".tsv", ".txt", ".json", ".parquet", *JSON_LINES)
-UCI_FILE = "SMSSpamCollection"  # as it lies in UCI's archive, without an ending
-LONGEST = 2**24  # bytes of a line
-INFLATED = 2**30, 200  # what a compressed file may hold: bytes, or times its own size
 
 
 def read_records(path, parse, skip_bad_rows=False):
@@ -110,6 +110,9 @@ def _reason(error, record):
     if isinstance(error, ValueError):
         return str(error)
     return f"not of the expected form, {shortened(record)}"
+
+
+# --------------------------------------------------------------------------------- rows
 
 
 def _rows(path):

@@ -6,9 +6,12 @@ tokenizer.json counts, as it does for transformers.
 """
 
 import fnmatch
+import json
+from pathlib import Path
 from typing import NamedTuple
 
-from gpt2lib.untrusted import quoted, read_json, read_text, shown
+from gpt2lib import files
+from gpt2lib.weights.untrusted import quoted, read_json, read_text, shown
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
 IN_ONE_FILE = "tokenizer.json"
@@ -20,7 +23,6 @@ OTHER_FILES = {
     "sentencepiece*.model": "SentencePiece",
 }
 GPT2_SIZES = range(50257, 50304 + 1)  # some programs pad the vocabulary
-
 # What tokenizer.json may say; None is a setting that is absent.
 SUPPORTED = {
     ("model", "type"): ("BPE", None),
@@ -53,22 +55,35 @@ def other_tokenizer(folder):
                 return path.name, kind
 
 
-def read_vocabulary(folder):
-    """What a folder's tokenizer consists of.
+def read_vocabulary(folder, alphabet):
+    """The tokenizer in a folder: vocab, merges and special tokens of a `BPETokenizer`.
+
+    Tokens that are neither bytes nor merges are special tokens.
+
+    Args:
+        alphabet: byte -> the character that stands for it in the files.
 
     Raises:
         FileNotFoundError: vocab.json or merges.txt is missing.
-        ValueError: a file is not what its name says, or of another kind of tokenizer.
+        ValueError: a file is not what its name says, they do not fit together, or the
+            tokenizer is of another kind.
     """
-    config = folder / "tokenizer_config.json"
-    if config.is_file() and read_json(config).get("add_prefix_space"):
-        raise ValueError("tokenizer_config.json sets add_prefix_space")
-    if (folder / IN_ONE_FILE).is_file():
-        found = _read_one_file(read_json(folder / IN_ONE_FILE))
-    else:
-        found = _read_two_files(folder)
-    _check_ids(found)
-    return found
+    folder = Path(folder)
+    try:
+        config = folder / "tokenizer_config.json"
+        if config.is_file() and read_json(config).get("add_prefix_space"):
+            raise ValueError("tokenizer_config.json sets add_prefix_space")
+        if (folder / IN_ONE_FILE).is_file():
+            found = _read_one_file(read_json(folder / IN_ONE_FILE))
+        else:
+            found = _read_two_files(folder)
+        _check_ids(found)
+        return _in_bytes(*found, alphabet)
+    except ValueError as error:
+        raise ValueError(
+            f"the tokenizer in {folder} is not a byte-level BPE tokenizer as GPT-2's "
+            f"({error}): get its files again, or use what made it"
+        ) from error
 
 
 def _read_two_files(folder):
@@ -149,6 +164,65 @@ def _check_ids(found):
             raise ValueError(f"{shown(token)!r} has two ids")
     if len(set(ids.values())) < len(ids):
         raise ValueError("several tokens have the same id")
+
+
+def _in_bytes(ids, merges, added, alphabet):
+    """Vocab, merges and special tokens, out of the byte alphabet."""
+    byte_of = {character: byte for byte, character in alphabet.items()}
+    made = byte_of.keys() | {a + b for a, b in merges}
+    vocab = {token: id for token, id in ids.items() if token in made}
+    without = [repr(token) for token in sorted(made - vocab.keys())]
+    without += [repr(t) for pair in merges for t in pair if t not in vocab]
+    foreign = [repr(t) for t in vocab if not byte_of.keys() >= set(t)]
+    unmade = [repr(t) for t in ids if "Ġ" in t and t not in made and t not in added]
+    if without or foreign:
+        raise ValueError(f"there is no id, or no bytes, for {(without + foreign)[0]}")
+    if unmade:  # it has a space, which no special token is written with
+        raise ValueError(f"no merge makes {unmade[0]}: merges.txt is cut off")
+
+    def to_bytes(token):
+        return bytes(byte_of[character] for character in token)
+
+    specials = {token: id for token, id in (ids | added).items() if token not in vocab}
+    pairs = [(to_bytes(left), to_bytes(right)) for left, right in merges]
+    return {to_bytes(token): id for token, id in vocab.items()}, pairs, specials
+
+
+def write_vocabulary(folder, vocab, merges, special_tokens, alphabet):
+    """Writes vocab.json and merges.txt as Hugging Face's GPT-2 tokenizer does."""
+    written = {token: "".join(alphabet[byte] for byte in token) for token in vocab}
+    ids = {written[token]: id for token, id in vocab.items()} | special_tokens
+    lines = [f"{written[left]} {written[right]}\n" for left, right in merges]
+    folder = Path(folder)
+    text = json.dumps(ids, ensure_ascii=False) + "\n"
+    files.write_text(folder / "vocab.json", text)
+    files.write_text(folder / "merges.txt", "#version: 0.2\n" + "".join(lines))
+    for name in (IN_ONE_FILE, "added_tokens.json"):  # they would count more
+        (folder / name).unlink(missing_ok=True)
+
+
+# --------------------------------------------------------------------------- what fits
+
+
+def has_tokenizer(path):
+    """Whether a model brings a tokenizer, of whatever kind, in its folder."""
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    ours = any((folder / name).is_file() for name in (*TOKENIZER_FILES, IN_ONE_FILE))
+    return ours or other_tokenizer(folder) is not None
+
+
+def check_tokenizer_fits(tokenizer, vocab_size):
+    """Refuses a tokenizer with ids that a model does not know; fewer are padding.
+
+    Raises:
+        ValueError
+    """
+    if tokenizer.n_vocab > vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.n_vocab} ids, the model only {vocab_size}: "
+            "it belongs to another model; put the model's own vocab.json and "
+            "merges.txt, or tokenizer.json, beside its weights"
+        )
 
 
 def check_gpt2s_fits(folder):

@@ -1,7 +1,6 @@
 """Weight files of any make become named tensors. Nothing in them is ever run."""
 
 import pickle
-import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,33 +9,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from gpt2lib import files
-from gpt2lib.untrusted import inside, quoted, read_json, recognise, shown, some
-
-# Wrappers add parts to names, and whatever holds the model stands before its own.
-WRAPPERS = re.compile(r"(?<![^.])_(orig_mod|(fsdp|checkpoint)_wrapped_module)\.")
-OWN_NAMES = re.compile(
-    r"(?<![^.])(h\.\d|(wte|wpe|ln_f|lm_head|score)\.|"
-    r"(tok_emb|pos_emb|trf_blocks|final_norm|out_head)\.)"
+from gpt2lib.weights.layouts import (
+    CLASS_HEAD,
+    HEAD_BIAS,
+    HEADS,
+    LORA,
+    PART,
+    STATE_DICTS,
+    TIED,
+    WEIGHT_FILES,
+    own_name,
 )
-PART = re.compile(r"-\d+-of-\d+(?=\.\w+$)")  # of a name, where weights are in parts
+from gpt2lib.weights.untrusted import inside, quoted, read_json, recognise, shown, some
 
-CLASS_HEAD = "score.weight"  # transformers' name for the head of a classifier
-HEAD_BIAS = "out_head.bias"  # of the course's classifiers
-TIED = {"lm_head.weight": "wte.weight", "out_head.weight": "tok_emb.weight"}
-LORA = re.compile(r"\.lora_\w+(\.|$)|\.[AB]$|^base_model\.model\.")
-
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "ckpt.pt",
-)
-STATE_DICTS = ("model", "model_state_dict", "state_dict", "module")
-HEADS = ("n_head", "n_heads", "num_attention_heads")
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-NUMBERS = (*FLOATS, torch.bool, torch.uint8, torch.int8, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -47,8 +33,12 @@ class Checkpoint:
     shards: tuple[Path, ...]
 
     @classmethod
-    def find(cls, name_or_path):
-        path = files.find_model(name_or_path)
+    def at(cls, path):
+        """The checkpoint at a path, which is a folder or one of its weight files.
+
+        Raises:
+            FileNotFoundError: no weights there, or not all parts of them.
+        """
         if path.is_file():
             return cls(path, _weight_files(path))
         present = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
@@ -66,16 +56,28 @@ class Checkpoint:
         """The size of all weight files."""
         return sum(shard.stat().st_size for shard in self.shards)
 
-    def open(self):
-        """Every tensor by its name without prefixes, mapped into memory.
+    def read(self):
+        """(tensors, settings): the files, each read or mapped once.
+
+        Tensors go by their names without prefixes; settings are what config.json and
+        the file itself say, in their own words.
 
         Raises:
-            ValueError: no weights, damaged, refused, or two tensors of one name.
+            ValueError: no weights, damaged, refused, two tensors of one name, or
+                settings that contradict each other.
         """
+        contents = {shard: _read(shard) for shard in self.shards}
+        return self._tensors(contents), self._settings(contents[self.shards[0]])
+
+    def tensors(self):
+        """The tensors alone, as in `read`."""
+        return self._tensors({shard: _read(shard) for shard in self.shards})
+
+    def _tensors(self, contents):
         tensors = {}
-        for shard in self.shards:
-            for name, tensor in _state_dict(_read(shard), shard).items():
-                own = _own_name(name)
+        for shard, held in contents.items():
+            for name, tensor in _state_dict(held, shard).items():
+                own = own_name(name)
                 if not same(tensors.setdefault(own, tensor), tensor):
                     raise ValueError(
                         f"{shard} has two different tensors for {shown(own)}, one of "
@@ -88,19 +90,11 @@ class Checkpoint:
             tensors["lm_head.weight"] = tensors.pop(CLASS_HEAD)
         return tensors
 
-    def settings(self):
-        """What config.json and the file itself say, in their own words.
-
-        Raises:
-            ValueError: they contradict each other, or a value is of another type.
-        """
+    def _settings(self, contents):
         folder = self.path if self.path.is_dir() else self.path.parent
-        beside, within = {}, {}
+        beside, within = {}, _settings_in(contents)
         if (folder / "config.json").is_file():
             beside = read_json(folder / "config.json")
-        # Not if that would read a large file a second time for nothing.
-        if self.is_mapped or not _heads(beside):
-            within = _settings_in(_read(self.shards[0]))
         heads = _heads(within) + _heads(beside)
         if any(number != heads[0] for number in heads):
             raise ValueError(
@@ -108,13 +102,6 @@ class Checkpoint:
                 "correct its config.json, or take it away"
             )
         return _check_task(within | beside, folder / "config.json")
-
-
-def _own_name(name):
-    """A tensor's name without what wrappers and whoever holds the model put before."""
-    name = WRAPPERS.sub("", name)
-    own = OWN_NAMES.search(name)
-    return name[own.start() :] if own else name
 
 
 def same(tensor, other):
@@ -157,7 +144,7 @@ def _no_weights(folder):
     ) + "".join(f"; {n} is {kind.what}: {kind.advice}" for n, kind in kinds[:1])
 
 
-# ---------------------------------------------------------------------- reading a file
+# ----------------------------------------------------------------------- reading a file
 
 
 def _start(path):
@@ -238,6 +225,8 @@ def _damaged(path, reason):
 
 # ------------------------------------------------------------------------ what is in it
 
+DTYPES = (*FLOATS, torch.bool, torch.uint8, torch.int8, torch.int32, torch.int64)
+
 
 def _state_dict(contents, path):
     """The named tensors in a file, without what a training script put around them."""
@@ -295,7 +284,7 @@ def _defect(tensor, size):
         return "sparse or nested"
     if tensor.is_meta:
         return "without numbers"
-    if tensor.is_quantized or tensor.dtype not in NUMBERS:
+    if tensor.is_quantized or tensor.dtype not in DTYPES:
         return str(tensor.dtype).removeprefix("torch.")
     return "more numbers than are in the file" if tensor.nbytes > size else None
 

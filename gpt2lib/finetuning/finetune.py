@@ -13,35 +13,37 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gpt2lib import files
-from gpt2lib.checkpoint import write_tensors
-from gpt2lib.classification import PARTS, SpamTask, train_only
 from gpt2lib.config import POCKET
 from gpt2lib.data import PaddedBatches
 from gpt2lib.devices import find_device
-from gpt2lib.instruction import InstructionTask
-from gpt2lib.lora import add_lora, has_lora, merge_lora, save_lora
-from gpt2lib.reasoning import ReasoningTask
-from gpt2lib.records import balanced, find_records, read_records, split_by_first
-from gpt2lib.runs import (
+from gpt2lib.finetuning.classification import PARTS, SpamTask, train_only
+from gpt2lib.finetuning.instruction import InstructionTask
+from gpt2lib.finetuning.lora import add_lora, has_lora, merge_lora, save_lora
+from gpt2lib.finetuning.reasoning import ReasoningTask
+from gpt2lib.finetuning.records import (
+    balanced,
+    find_records,
+    read_records,
+    split_by_first,
+)
+from gpt2lib.tokenizer import end_of_text, tokenizer_of
+from gpt2lib.training.loss import evaluate, perplexity
+from gpt2lib.training.processes import process_count
+from gpt2lib.training.runs import (
     BEST,
     CHECKPOINT,
     METRICS,
+    Metrics,
     go_on,
     run_to_end,
     try_to_save,
     working_folder,
 )
-from gpt2lib.tokenizer import check_tokenizer_fits, end_of_text, load_tokenizer
-from gpt2lib.training import (
-    Metrics,
-    Trainer,
-    TrainingSettings,
-    check_whole,
-    evaluate,
-    perplexity,
-    process_count,
-)
-from gpt2lib.weights import load_model, save_model
+from gpt2lib.training.trainer import Trainer, TrainingSettings, check_whole
+from gpt2lib.weights.loading import load_model
+from gpt2lib.weights.saving import save_model
+from gpt2lib.weights.tensors import write_tensors
+from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
 TASKS = {task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)}
 TRAINED = (*PARTS, "lora")
@@ -87,7 +89,8 @@ def finetune(
     """
     _check_choices(task, train, balance, learn_prompt, epochs, batch_size, settings)
     device = find_device(device)
-    gpt, tokenizer = load_model(model), load_tokenizer(model)
+    path = files.find_model(model)
+    gpt, tokenizer = load_model(path), tokenizer_of(path)
     choices = {"learn_prompt": True} if learn_prompt else {}
     job = TASKS[task](tokenizer, gpt.cfg.context_length, **choices)
     _check_model(job, model, gpt.cfg, train)
@@ -108,7 +111,7 @@ def finetune(
         go_on(trainer, work)
         figures = train_best(trainer, batches, job, splits, Path(out), tokenizer)
         figures = {"task": task} | counts | figures
-        figures |= measure_beside(job, gpt, model, splits)
+        figures |= measure_beside(job, gpt, path, splits)
         card = model_card(Path(out), data, trainer.facts, figures)
         files.write_text(Path(out) / "README.md", card)
     return figures

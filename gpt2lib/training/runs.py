@@ -1,6 +1,7 @@
 """A training run on disk: measured, saved on the way, and continued after a kill."""
 
 import dataclasses
+import json
 import math
 import shutil
 import tempfile
@@ -11,13 +12,14 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from gpt2lib import files
-from gpt2lib.training import Metrics
+from gpt2lib.training.corpus import RECORD
+from gpt2lib.weights.vocabulary import TOKENIZER_FILES
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
 METRICS = "metrics.jsonl"
 TOKENS = "tokens"
-TOKEN_FILES = ("tokens.json", "vocab.json", "merges.txt")
+TOKEN_FILES = (RECORD, *TOKENIZER_FILES)
 
 
 @contextmanager
@@ -137,3 +139,54 @@ def _sweep(*folders):
     for folder in folders:
         for left in folder.glob(".*.part"):
             left.unlink()
+
+
+# ------------------------------------------------------------------------- measurements
+
+
+class Metrics:
+    """A file of JSON lines, one a measurement, that survives a kill at any moment.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> folder = TemporaryDirectory()
+    >>> metrics = Metrics(Path(folder.name) / "metrics.jsonl")
+    >>> metrics.add(step=1, loss=2.5)
+    >>> metrics.read()
+    [{'step': 1, 'loss': 2.5}]
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def add(self, **measured):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(measured) + "\n")
+
+    def read(self):
+        """All measurements; a last line that was cut off is not one.
+
+        Raises:
+            ValueError: a line that is not a JSON object with a step.
+        """
+        if not self.path.is_file():
+            return []
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        return [self._parse(*line) for line in enumerate(text.split("\n")[:-1], 1)]
+
+    def _parse(self, number, line):
+        try:
+            measured = json.loads(line)
+            if type(measured["step"]) is int:
+                return measured
+        except (ValueError, TypeError, KeyError, RecursionError):
+            pass
+        raise ValueError(
+            f"{self.path}, line {number} is no JSON object with a whole number 'step': "
+            "remove the line"
+        )
+
+    def cut(self, step):
+        """Forgets what came after a step, which is about to be done again."""
+        kept = [json.dumps(m) + "\n" for m in self.read() if m["step"] <= step]
+        files.write_text(self.path, "".join(kept))

@@ -47,9 +47,6 @@ def parse_message(record):
     return Message(text.strip(), int(label))
 
 
-# ---------------------------------------------------------------------------- the model
-
-
 def replace_head(model, n_classes, seed=0):
     """Gives a model, in place, a new head of its own for `n_classes`."""
     model.cfg = dataclasses.replace(model.cfg, n_classes=n_classes, tied_head=False)
@@ -128,9 +125,6 @@ def classify(model, texts, tokenizer, batch_size=64, padded_to=None):
     return found
 
 
-# -------------------------------------------------------------------------- the figures
-
-
 def confusion_matrix(labels, predicted):
     """Counts: rows are the true labels, columns the predicted ones.
 
@@ -177,9 +171,6 @@ class NaiveBayes:
         words = text.lower().split()
         prior = math.log(max(self.labels[label], 1e-9))
         return prior + sum(math.log((counts[word] + 1) / total) for word in words)
-
-
-# ----------------------------------------------------------------------------- the task
 
 
 class SpamTask:

@@ -36,9 +36,6 @@ def parse_instruction(record):
     return Instruction(**fields)
 
 
-# ------------------------------------------------------------------------- the template
-
-
 def alpaca_prompt(instruction, input=""):
     """All that stands before the response.
 
@@ -94,9 +91,6 @@ def respond(model, prompts, tokenizer, max_new_tokens=None, batch_size=64):
     ]
 
 
-# -------------------------------------------------------------------------- the figures
-
-
 def exact_match(said, wanted):
     """Whether two texts are the same but for spaces around them."""
     return said.strip() == wanted.strip()
@@ -116,9 +110,6 @@ def token_f1(said, wanted):
 def mean(values):
     values = list(values)
     return sum(values) / len(values)
-
-
-# ----------------------------------------------------------------------------- the task
 
 
 class ResponseTask:

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from gpt2lib import files
-from gpt2lib.checkpoint import FLOATS, read_adapter, write_tensors
 from gpt2lib.fast import check_not_prepared
-from gpt2lib.untrusted import quoted
+from gpt2lib.weights.tensors import FLOATS, read_adapter, write_tensors
+from gpt2lib.weights.untrusted import quoted
 
 RANK, ALPHA = 8, 16
 PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")

@@ -1,0 +1,125 @@
+"""A model and examples become a model for a task.
+
+In reading order:
+
+    records         files of examples: read, bad rows named, split without overlap
+    classification  spam or ham: a head for classes at the last real token
+    instruction     Alpaca's template, a loss on the response alone, exact match
+    reasoning       question, thought, answer, and the end
+    lora            a finetuning that fits beside the model, and merges into it
+    finetune        all of it: a model and a file of examples -> a model, its figures
+"""
+
+from gpt2lib.finetuning.classification import (
+    COURSE_LENGTH,
+    LABELS,
+    Message,
+    NaiveBayes,
+    SpamTask,
+    classify,
+    confusion_matrix,
+    parse_message,
+    replace_head,
+    scores,
+    train_only,
+)
+from gpt2lib.finetuning.finetune import (
+    TASKS,
+    TRAINED,
+    batches_of,
+    choose_trained,
+    finetune,
+    finetuning_rate,
+    keep,
+    read_splits,
+    restore,
+    trained,
+)
+from gpt2lib.finetuning.instruction import (
+    Instruction,
+    InstructionTask,
+    ResponseTask,
+    alpaca_prompt,
+    encode_pair,
+    exact_match,
+    mean,
+    parse_instruction,
+    respond,
+    seed_prompt,
+    token_f1,
+)
+from gpt2lib.finetuning.lora import (
+    LoRALinear,
+    add_lora,
+    has_lora,
+    load_lora,
+    merge_lora,
+    save_lora,
+)
+from gpt2lib.finetuning.reasoning import (
+    Reasoning,
+    ReasoningTask,
+    parse_reasoning,
+    reasoning_prompt,
+    reasoning_response,
+    split_response,
+)
+from gpt2lib.finetuning.records import (
+    balanced,
+    find_records,
+    read_records,
+    split,
+    split_by_first,
+)
+
+__all__ = [
+    "COURSE_LENGTH",
+    "Instruction",
+    "InstructionTask",
+    "LABELS",
+    "LoRALinear",
+    "Message",
+    "NaiveBayes",
+    "Reasoning",
+    "ReasoningTask",
+    "ResponseTask",
+    "SpamTask",
+    "TASKS",
+    "TRAINED",
+    "add_lora",
+    "alpaca_prompt",
+    "balanced",
+    "batches_of",
+    "choose_trained",
+    "classify",
+    "confusion_matrix",
+    "encode_pair",
+    "exact_match",
+    "find_records",
+    "finetune",
+    "finetuning_rate",
+    "has_lora",
+    "keep",
+    "load_lora",
+    "mean",
+    "merge_lora",
+    "parse_instruction",
+    "parse_message",
+    "parse_reasoning",
+    "read_records",
+    "read_splits",
+    "reasoning_prompt",
+    "reasoning_response",
+    "replace_head",
+    "respond",
+    "restore",
+    "save_lora",
+    "scores",
+    "seed_prompt",
+    "split",
+    "split_by_first",
+    "split_response",
+    "token_f1",
+    "train_only",
+    "trained",
+]

@@ -1,0 +1,154 @@
+"""Token ids on disk, in llm.c's shard format, read as one long sequence."""
+
+import codecs
+import copy
+import hashlib
+import os
+from array import array
+from bisect import bisect_right
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+
+from gpt2lib import files
+from gpt2lib.weights.untrusted import kind_of
+
+# llm.c's shard format, which public tokenized data sets use: 256 int32 of header
+# (magic, version, number of tokens), then the ids as uint16.
+SHARD_MAGIC, SHARD_VERSION, HEADER_INTS = 20240520, 1, 256
+LLAMA_MAGIC = 20240801  # llm.c's for Llama 3, whose ids are uint32
+
+
+class TokenShards:
+    """Token ids in `.bin` files, read as one long sequence without loading it.
+
+    Files follow one another in the order given. Each has llm.c's header, or none: then
+    it is uint16 from the first byte on, as nanoGPT writes it. A slice gives int64.
+
+    Raises:
+        ValueError: a file is empty, cut off, or holds something else.
+        OSError: a file was cut off after it was opened.
+    """
+
+    def __init__(self, paths):
+        self.paths = [Path(path) for path in paths]
+        self._open = lru_cache(maxsize=64)(_Shard)
+        self.ends = list(accumulate(self._open(path).count for path in self.paths))
+        self.length = self.ends[-1] if self.ends else 0
+
+    def __len__(self):
+        return self.length
+
+    def split(self, held_out):
+        """The sequence without its last `held_out` ids, and those."""
+        rest = copy.copy(self)
+        rest.length -= held_out
+        return rest, self[rest.length :]
+
+    def __getitem__(self, span: slice):
+        start, stop, _ = span.indices(len(self))
+        ids = bytearray()
+        while start < stop:
+            number = bisect_right(self.ends, start)
+            shard = self._open(self.paths[number])
+            begin = self.ends[number] - shard.count
+            end = min(stop, self.ends[number])
+            ids += shard.read(start - begin, end - begin)
+            start = end
+        if not ids:
+            return torch.empty(0, dtype=torch.int64)
+        return torch.frombuffer(ids, dtype=torch.uint16).to(torch.int64)
+
+
+class _Shard:
+    """One file of ids, open.
+
+    It is read, not mapped: a mapped file that another process cuts off would end this
+    one with SIGBUS.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.file = open(path, "rb")  # noqa: SIM115, closed with the last reference
+        size = os.fstat(self.file.fileno()).st_size
+        self.begin, self.count = _layout(path, self.file.read(2**16), size)
+
+    def read(self, start, stop):
+        """The bytes of some ids."""
+        ids = bytearray(2 * (stop - start))
+        self.file.seek(self.begin + 2 * start)
+        if self.file.readinto(ids) < len(ids):
+            raise OSError(
+                f"{self.path} was cut off while it was read: write or download it "
+                "again, then go on with --resume"
+            )
+        return ids
+
+
+def _layout(path, start, size):
+    """At which byte the ids of a shard begin, and how many there are."""
+    magic, version, count = array("i", (start + bytes(12))[:12])
+    found = size // 2 - 2 * HEADER_INTS
+    if magic == SHARD_MAGIC:
+        if version != SHARD_VERSION or found != count:
+            raise ValueError(
+                f"{path} announces version {version} and {count} tokens; expected "
+                f"version {SHARD_VERSION} and the {max(found, 0)} tokens that are "
+                "there: write or download it again"
+            )
+        return 4 * HEADER_INTS, count
+    if other := "uint32 ids of Llama 3" if magic == LLAMA_MAGIC else _no_ids(start):
+        raise ValueError(
+            f"{path} holds {other}; a token shard holds uint16 ids: write them as "
+            "uint16, or give the texts themselves"
+        )
+    if not size or size % 2:
+        raise ValueError(
+            f"{path} has {size} bytes, which cannot be uint16 token ids: write or "
+            "download it again"
+        )
+    return 0, size // 2
+
+
+def _no_ids(start):
+    """What a file without header holds instead of uint16 ids; None if it may be such.
+
+    Of wider integers every second uint16 is the upper half of an id, and nearly zero.
+    """
+    if start and b"\0" not in start and _is_utf8(start):
+        return "text"
+    ids = array("H", start[: len(start) // 4 * 4])
+    if len(start) % 4 == 0 and max(ids[1::2], default=0) <= 3 < max(ids, default=0):
+        return f"integers of {32 if any(ids[2::4]) else 64} bits"
+    return kind_of(start)
+
+
+def _is_utf8(start):
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # its end may be cut off
+        return True
+    except UnicodeDecodeError:
+        return False
+
+
+def scan_shard(path):
+    """The sha256 of a shard's ids and the largest id, read once, in parts."""
+    shard, digest, largest = _Shard(path), hashlib.sha256(), -1
+    for begin in range(0, shard.count, 2**20):
+        part = shard.read(begin, min(begin + 2**20, shard.count))
+        digest.update(part)
+        # torch has no maximum of uint16; flipping the top bit gives int16's order.
+        ids = torch.frombuffer(part, dtype=torch.int16) ^ -(2**15)
+        largest = max(largest, ids.amax().item() + 2**15)
+    return digest.hexdigest(), largest
+
+
+def write_shard(path, ids):
+    """Writes uint16 ids (an `array("H")`) with llm.c's header, whole or not at all."""
+    header = array("i", [0]) * HEADER_INTS
+    header[:3] = array("i", [SHARD_MAGIC, SHARD_VERSION, len(ids)])
+    with files.atomic_write(path) as temporary, open(temporary, "wb") as file:
+        header.tofile(file)
+        ids.tofile(file)

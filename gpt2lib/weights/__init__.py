@@ -1,0 +1,56 @@
+"""A file becomes a model, and a model a file.
+
+In reading order:
+
+    untrusted   files from outside: recognised, read in bounds, safely quoted
+    layouts     how each family of checkpoints names and lays out a GPT-2's tensors
+    tensors     a file -> named tensors, nothing in it ever run
+    loading     names and shapes -> a plan -> a model
+    saving      a model -> a folder that transformers opens, too
+    vocabulary  a tokenizer's files -> tokens, ids, merges
+    hub         downloads from the Hugging Face hub
+"""
+
+from gpt2lib.weights.hub import (
+    SOURCES,
+    download,
+)
+from gpt2lib.weights.layouts import (
+    HUGGING_FACE,
+    LAYOUTS,
+    NANOGPT,
+    OPENAI_NAMES,
+    Layout,
+)
+from gpt2lib.weights.loading import (
+    PRECISIONS,
+    LoadPlan,
+    load_model,
+    load_openai_124m_gpt2,
+    load_openai_355m_gpt2,
+    plan_loading,
+)
+from gpt2lib.weights.saving import (
+    save_model,
+)
+from gpt2lib.weights.tensors import (
+    Checkpoint,
+)
+
+__all__ = [
+    "Checkpoint",
+    "HUGGING_FACE",
+    "LAYOUTS",
+    "Layout",
+    "LoadPlan",
+    "NANOGPT",
+    "OPENAI_NAMES",
+    "PRECISIONS",
+    "SOURCES",
+    "download",
+    "load_model",
+    "load_openai_124m_gpt2",
+    "load_openai_355m_gpt2",
+    "plan_loading",
+    "save_model",
+]

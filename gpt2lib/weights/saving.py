@@ -1,0 +1,134 @@
+"""A model becomes a folder that `load_model` and transformers open."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from gpt2lib import files
+from gpt2lib.fast import check_not_prepared
+from gpt2lib.weights.layouts import (
+    CLASS_HEAD,
+    FIXED_SETTINGS,
+    HUGGING_FACE,
+    is_matrix,
+    regroup,
+    tensor_shapes,
+)
+from gpt2lib.weights.tensors import write_tensors
+from gpt2lib.weights.untrusted import some
+
+
+def save_model(model, folder, tokenizer=None, settings=None):
+    """Writes a folder that transformers opens too: config.json and model.safetensors.
+
+    Args:
+        folder: made if need be; files of the same name are replaced.
+        tokenizer: a `BPETokenizer` to store with the model (vocab.json, merges.txt).
+        settings: more entries for config.json.
+
+    Raises:
+        ValueError: a tokenizer that cannot be saved, LoRA layers, or weights prepared
+            to infer.
+    """
+    check_not_prepared(model, "saved")
+    if tokenizer is not None and not hasattr(tokenizer, "save"):
+        raise ValueError(
+            f"a BPETokenizer is needed to save it with the model, got {tokenizer!r}: "
+            'load_tokenizer("gpt2") is one, after "python -m gpt2lib download gpt2"'
+        )
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    tensors = _hugging_face_tensors(model)
+    config = _hugging_face_config(model, tokenizer, settings or {})
+    config = json.dumps(config, indent=2) + "\n"
+    folder = Path(folder)
+    with ExitStack() as both:
+        weights_file = both.enter_context(
+            files.atomic_write(folder / "model.safetensors")
+        )
+        config_file = both.enter_context(files.atomic_write(folder / "config.json"))
+        config_file.write_text(config, encoding="utf-8")
+        write_tensors(tensors, weights_file, {"format": "pt"})
+    if tokenizer is not None:
+        tokenizer.save(folder)
+
+
+def _hugging_face_tensors(model):
+    """The model's weights under GPT2LMHeadModel's names, in its layout."""
+    cfg, weights = model.cfg, model.state_dict()
+    _check_is_gpt2(cfg, weights)
+    head = weights.pop("out_head.weight") if cfg.tied_head else None
+    if head is not None and not head.equal(weights["tok_emb.weight"]):
+        raise ValueError(
+            "the head is no longer the token embedding, although cfg.tied_head: call "
+            "model.tie_head(), or use a config with tied_head=False"
+        )
+    tensors = {}
+    for step in regroup(list(weights), fused_qkv=True):
+        tensor = torch.cat([weights[source] for source in step.sources])
+        if is_matrix(step.targets[0]):
+            tensor = tensor.T
+        tensors[HUGGING_FACE.name(step.targets[0])] = tensor.contiguous()
+    if not cfg.qkv_bias:  # Hugging Face's GPT-2 always has one
+        zeros = weights["final_norm.shift"].new_zeros(3 * cfg.emb_dim)
+        for i in range(cfg.n_layers):
+            tensors[f"h.{i}.attn.c_attn.bias"] = zeros.clone()
+    heads = {"lm_head.weight": CLASS_HEAD if cfg.n_classes else "lm_head.weight"}
+    return {heads.get(n, f"transformer.{n}"): tensor for n, tensor in tensors.items()}
+
+
+def _check_is_gpt2(cfg, weights):
+    """Refuses to save what `load_model` would not open."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wanted = tensor_shapes(cfg)
+    names = shapes.keys() | wanted.keys()
+    other = sorted(n for n in names if shapes.get(n) != wanted.get(n))
+    if other:
+        raise ValueError(
+            f"the model's tensors are not those of its cfg ({some(other)}): if it has "
+            "LoRA layers, call merge_lora(model) before saving; a head for classes "
+            "comes from replace_head(model, n_classes)"
+        )
+
+
+def _hugging_face_config(model, tokenizer, settings):
+    cfg = model.cfg
+    end = (
+        tokenizer.eot_token if tokenizer else 50256 if cfg.vocab_size > 50256 else None
+    )
+    return {
+        "architectures": [
+            "GPT2ForSequenceClassification" if cfg.n_classes else "GPT2LMHeadModel"
+        ],
+        "vocab_size": cfg.vocab_size,
+        "n_positions": cfg.context_length,
+        "n_ctx": cfg.context_length,  # llama.cpp's converter reads this one
+        "n_embd": cfg.emb_dim,
+        "n_head": cfg.n_heads,
+        "n_layer": cfg.n_layers,
+        "resid_pdrop": cfg.drop_rate,
+        "embd_pdrop": cfg.drop_rate,
+        "attn_pdrop": cfg.drop_rate,
+        "qkv_bias": cfg.qkv_bias,
+        "tie_word_embeddings": cfg.tied_head,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "dtype": str(model.tok_emb.weight.dtype).removeprefix("torch."),
+        **({"pad_token_id": end} if cfg.n_classes else {}),  # read just before it
+        **{name: allowed[0] for name, allowed in FIXED_SETTINGS.items()},
+        **settings,
+        **(_labels(cfg.n_classes, settings) if cfg.n_classes else {}),
+    }
+
+
+def _labels(n_classes, settings):
+    """The names of all classes, by which transformers counts them."""
+    usual = {i: f"LABEL_{i}" for i in range(n_classes)}
+    names = {str(i): name for i, name in settings.get("id2label", usual).items()}
+    if names.keys() != set(map(str, usual)):
+        raise ValueError(
+            f"id2label must name {n_classes} classes, 0 to {n_classes - 1}, got "
+            f"{some(names)}"
+        )
+    return {"id2label": names, "label2id": {n: int(i) for i, n in names.items()}}
