@@ -15,7 +15,7 @@ from gpt2lib.data import ShuffledWindows
 from gpt2lib.tokenizer import ENDOFTEXT, BPETokenizer
 from gpt2lib.training import TokenShards, corpus, write_shard
 from gpt2lib.training import texts as reading
-from gpt2lib.training.corpus import open_corpus, prepare, tokenize
+from gpt2lib.training.corpus import make_tokens, open_corpus, tokenize
 from gpt2lib.training.texts import read_texts
 
 TALE = "The clock went slow, and nobody knew why. Was it the tide?\n\n" * 30
@@ -23,7 +23,7 @@ TOKENIZER = BPETokenizer.train(TALE, 300)
 
 
 def prepared(data, folder, vocab_size=300):
-    prepare(data, folder, vocab_size)
+    make_tokens(data, folder, vocab_size)
     return open_corpus(data, folder)
 
 
@@ -55,13 +55,13 @@ def test_a_folder_is_its_texts_in_order_of_name(tmp_path):
 
 
 def test_lines_of_json_hold_documents_as_texts_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "PIECE", 64)
+    monkeypatch.setattr(reading, "CHUNK", 64)
     path = tmp_path / "tales.jsonl"
     texts = [f"one{ENDOFTEXT}\ntwo\r\n", "", "low " * 99]
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     pieces = list(read_texts([path]))
     assert documents(pieces) == ["one", "two\r\n", "low " * 99]
-    assert max(map(len, pieces)) <= 4 * reading.PIECE
+    assert max(map(len, pieces)) <= 4 * reading.CHUNK
 
 
 words = st.lists(
@@ -72,14 +72,14 @@ words = st.lists(
 
 @settings(deadline=None)
 @given(words, st.integers(60, 90))
-def test_pieces_give_the_tokens_of_the_whole(tmp_path_factory, words, piece):
+def test_chunks_give_the_tokens_of_the_whole(tmp_path_factory, words, piece):
     text = "".join(words) + "end"
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_text(text, encoding="utf-8", newline="")
     whole = [d for d in reading.DOCUMENT_END.split(text) if d]
     expected = [[*TOKENIZER.encode_ordinary(d), TOKENIZER.eot_token] for d in whole]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "PIECE", piece)
+        patch.setattr(reading, "CHUNK", piece)
         _, ids = corpus._encode(read_texts([path]), TOKENIZER)
     assert ids.tolist() == list(chain.from_iterable(expected))
 
@@ -89,7 +89,7 @@ def test_no_piece_is_much_larger_than_asked(tmp_path, text):
     path = tmp_path / "long.txt"
     path.write_text(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "PIECE", 1000)
+        patch.setattr(reading, "CHUNK", 1000)
         pieces = list(read_texts([path]))
     assert len(pieces) > 5 and max(map(len, pieces)) < 6000
     assert "".join(pieces) == text + ENDOFTEXT
@@ -182,9 +182,9 @@ def test_hidden_copies_are_no_data(tmp_path, ending):
 
 def test_nothing_to_read_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="no text"):
-        prepare(tmp_path, tmp_path / "tokens", 300)
+        make_tokens(tmp_path, tmp_path / "tokens", 300)
     with pytest.raises(FileNotFoundError, match="no text"):
-        prepare(tmp_path / "missing.txt", tmp_path / "tokens", 300)
+        make_tokens(tmp_path / "missing.txt", tmp_path / "tokens", 300)
 
 
 # ------------------------------------------------------------------------------- shards
@@ -244,8 +244,8 @@ def test_many_cores_write_what_one_does(tmp_path):
     texts = [f"Tale {n}. {TALE}" for n in range(40)]
     pieces = [piece for text in texts for piece in (text, ENDOFTEXT)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "PIECE", 10_000)
-        patch.setattr(corpus, "PIECE", 10_000)
+        patch.setattr(reading, "CHUNK", 10_000)
+        patch.setattr(corpus, "CHUNK", 10_000)
         patch.setattr(corpus, "SHARD", 5_000)
         tokenize(pieces, TOKENIZER, tmp_path)
     paths = sorted(tmp_path.glob("*.bin"))
@@ -278,7 +278,7 @@ class Deadly:
 
 
 def test_a_worker_that_is_killed_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "PIECE", 4)
+    monkeypatch.setattr(corpus, "CHUNK", 4)
     with pytest.raises(OSError, match="worker process .* was killed"):
         tokenize(["text"] * 9, Deadly(), tmp_path)
 
@@ -295,7 +295,7 @@ def test_texts_are_tokenized_once(tmp_path):
     assert len(made.validation) == len(ids) // 10
     assert made.tokenizer.decode(ids) == TALE + ENDOFTEXT
     before = (folder / "000000.bin").stat().st_mtime_ns
-    prepare(path, folder, 300)
+    make_tokens(path, folder, 300)
     assert (folder / "000000.bin").stat().st_mtime_ns == before
     path.write_text(TALE + TALE)
     assert len(prepared(path, folder).training) > len(made.training)
@@ -360,11 +360,11 @@ CHANGES = {
 def test_tokens_that_are_not_of_the_text_are_made_again(tmp_path, change):
     path, folder = tmp_path / "tale.txt", tmp_path / "tokens"
     path.write_text(TALE)
-    prepare(path, folder, 300)
+    make_tokens(path, folder, 300)
     change(folder)
-    fingerprint = prepare(path, folder, 300)
+    fingerprint = make_tokens(path, folder, 300)
     made, new = open_corpus(path, folder), tmp_path / "new"
-    assert fingerprint == prepare(path, new, 300)
+    assert fingerprint == make_tokens(path, new, 300)
     assert ids_of(made.training) == ids_of(open_corpus(path, new).training)
     assert sorted(p.name for p in folder.iterdir()) == sorted(
         p.name for p in new.iterdir()
@@ -373,17 +373,17 @@ def test_tokens_that_are_not_of_the_text_are_made_again(tmp_path, change):
 
 def test_files_that_are_the_same_count_once(tmp_path):
     (tmp_path / "a.txt").write_text(TALE)
-    alone = prepare(tmp_path, tmp_path / "one", 300)
+    alone = make_tokens(tmp_path, tmp_path / "one", 300)
     (tmp_path / "a copy.txt").write_text(TALE)
     (tmp_path / "moved").mkdir()
     (tmp_path / "a.txt").rename(tmp_path / "moved" / "a.txt")
-    assert prepare(tmp_path, tmp_path / "two", 300) == alone
+    assert make_tokens(tmp_path, tmp_path / "two", 300) == alone
     for name in "ab":
         write_shard(tmp_path / "moved" / f"{name}.bin", array("H", range(200)))
     TOKENIZER.save(tmp_path / "moved")
     (tmp_path / "moved" / "a.txt").unlink()
     with pytest.raises(ValueError, match=r"same tokens in a\.bin and b\.bin"):
-        prepare(tmp_path / "moved", tmp_path / "two", 300)
+        make_tokens(tmp_path / "moved", tmp_path / "two", 300)
 
 
 def test_a_text_that_changes_while_it_is_read_is_said(tmp_path, monkeypatch):
@@ -396,7 +396,7 @@ def test_a_text_that_changes_while_it_is_read_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(corpus, "tokenize", tokenized)
     with pytest.raises(OSError, match="changed while it was read"):
-        prepare(path, tmp_path / "tokens", 300)
+        make_tokens(path, tmp_path / "tokens", 300)
     assert not (tmp_path / "tokens" / corpus.RECORD).exists()
 
 
@@ -404,22 +404,22 @@ def test_a_text_that_changes_while_it_is_read_is_said(tmp_path, monkeypatch):
 def test_tokens_of_another_run_must_be_those_it_made(tmp_path, change):
     (tmp_path / "tale.txt").write_text(TALE)
     folder = tmp_path / "tokens"
-    fingerprint = prepare(tmp_path / "tale.txt", folder, 300)
-    assert prepare(folder, tmp_path / "unused", 3072) == fingerprint
+    fingerprint = make_tokens(tmp_path / "tale.txt", folder, 300)
+    assert make_tokens(folder, tmp_path / "unused", 3072) == fingerprint
     change(folder)
     with pytest.raises(ValueError, match="than its tokens.json says"):
-        prepare(folder, tmp_path / "unused", 3072)
+        make_tokens(folder, tmp_path / "unused", 3072)
 
 
 def test_characters_numbered_by_nanogpt_are_not_gpt2s_tokens(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "gpt2_tokenizer", lambda: TOKENIZER)
     write_shard(tmp_path / "train.bin", array("H", [n % 65 for n in range(999)]))
     with pytest.raises(ValueError, match="has no id above 64.*GPT-2"):
-        prepare(tmp_path, tmp_path / "tokens", 50257)
+        make_tokens(tmp_path, tmp_path / "tokens", 50257)
     (tmp_path / "meta.pkl").write_bytes(b"never opened")
     for data in (tmp_path, tmp_path / "train.bin"):
         with pytest.raises(ValueError, match="nanoGPT"):
-            prepare(data, tmp_path / "tokens", 50257)
+            make_tokens(data, tmp_path / "tokens", 50257)
 
 
 def test_tokens_of_another_text_are_removed_from_a_relative_folder(
@@ -455,7 +455,7 @@ def test_shards_and_texts_in_one_folder_are_refused(tmp_path):
     (tmp_path / "tale.txt").write_text(TALE)
     write_shard(tmp_path / "train.bin", array("H", range(9)))
     with pytest.raises(ValueError, match="one of the two"):
-        prepare(tmp_path, tmp_path / "tokens", 300)
+        make_tokens(tmp_path, tmp_path / "tokens", 300)
 
 
 def test_only_a_whole_word_makes_a_shard_held_out(tmp_path):
@@ -538,7 +538,7 @@ def test_links_are_followed_and_never_lost(tmp_path):
 @pytest.mark.parametrize("name", ["", " "])
 def test_data_without_a_name_is_not_the_current_folder(tmp_path, name):
     with pytest.raises(ValueError, match="the data has no name"):
-        corpus.prepare(name, tmp_path, 300)
+        corpus.make_tokens(name, tmp_path, 300)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")

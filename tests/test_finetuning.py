@@ -1,5 +1,6 @@
 """The verb finetune: whole small runs, killed and gone on with, and what they leave."""
 
+import importlib
 import json
 import os
 import shutil
@@ -359,9 +360,8 @@ def test_a_tokenizer_that_will_not_do_is_noticed_before_the_work(
     thoughts, tmp_path, monkeypatch, change, message
 ):
     changed = change(load_tokenizer())
-    monkeypatch.setattr(
-        "gpt2lib.finetuning.finetune.tokenizer_of", lambda name: changed
-    )
+    module = importlib.import_module("gpt2lib.finetuning.finetune")
+    monkeypatch.setattr(module, "tokenizer_of", lambda path: changed)
     with pytest.raises((ValueError, OSError), match=message):
         finetune("reasoning", thoughts, tmp_path / "out")
     assert not losses(tmp_path / "out")

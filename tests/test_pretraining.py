@@ -256,7 +256,7 @@ def test_a_script_must_guard_its_call(data, tmp_path):
     script.write_text(
         "from gpt2lib.training import corpus\n"
         "from gpt2lib.training import pretrain, texts\n"
-        "corpus.PIECE = texts.PIECE = 1000\n"
+        "corpus.CHUNK = texts.CHUNK = 1000\n"
         f"pretrain({str(data)!r}, {str(tmp_path / 'out')!r}, steps=1)\n"
     )
     run = subprocess.run(

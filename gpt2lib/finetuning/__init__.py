@@ -3,6 +3,7 @@
 In reading order:
 
     records         files of examples: read, bad rows named, split without overlap
+    tasks           what every task has in common
     classification  spam or ham: a head for classes at the last real token
     instruction     Alpaca's template, a loss on the response alone, exact match
     reasoning       question, thought, answer, and the end
@@ -71,6 +72,9 @@ from gpt2lib.finetuning.records import (
     split,
     split_by_first,
 )
+from gpt2lib.finetuning.tasks import (
+    Task,
+)
 
 __all__ = [
     "COURSE_LENGTH",
@@ -86,6 +90,7 @@ __all__ = [
     "SpamTask",
     "TASKS",
     "TRAINED",
+    "Task",
     "add_lora",
     "alpaca_prompt",
     "balanced",

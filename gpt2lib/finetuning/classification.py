@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from gpt2lib.data import IGNORED, pad
+from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import evaluating
 from gpt2lib.tokenizer import end_of_text
 
@@ -173,29 +174,24 @@ class NaiveBayes:
         return prior + sum(math.log((counts[word] + 1) / total) for word in words)
 
 
-class SpamTask:
-    """What `finetune` needs to know of telling spam from ham."""
+class SpamTask(Task):
+    """Telling spam from ham."""
 
     name = "spam"
     shares = (0.7, 0.1, 0.2)  # training, validation, test: the course's
     epochs = 6
-    rate = 0.5  # of the usual learning rate; a new head shakes what is below it
+    rate = 0.5  # an untrained head sends noisy gradients into the layers below
     has_base = False  # a head for classes is new, so there is nothing to compare with
     settings = {"id2label": dict(enumerate(LABELS))}
 
-    def __init__(self, tokenizer, context_length):
-        self.tokenizer = tokenizer
-        self.context_length = context_length
-        self.parse = parse_message
-
-    def prepare(self, model, seed=0):
-        return replace_head(model, len(LABELS), seed)
+    def parse(self, record):
+        return parse_message(record)
 
     def key(self, message):
         return message.text
 
-    def keys(self):
-        return [self.key]
+    def adapt(self, model, seed=0):
+        return replace_head(model, len(LABELS), seed)
 
     def check(self, splits):
         """Raises ValueError unless every split has messages of both kinds."""
@@ -216,7 +212,7 @@ class SpamTask:
     def fits(self, message):
         return True  # what is too long is cut, and counted by `measure`
 
-    def judge(self, model, messages):
+    def validate(self, model, messages):
         return {"val_accuracy": scores(self._confusion(model, messages))["accuracy"]}
 
     def measure(self, model, splits):

@@ -36,6 +36,7 @@ from gpt2lib.training.runs import (
     Metrics,
     go_on,
     run_to_end,
+    total_seconds,
     try_to_save,
     working_folder,
 )
@@ -47,7 +48,7 @@ from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
 TASKS = {task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)}
 TRAINED = (*PARTS, "lora")
-JUDGEMENTS = 8  # of a run, on the validation split
+VALIDATIONS = 8  # a run, evenly spaced
 
 
 def finetune(
@@ -98,7 +99,7 @@ def finetune(
     splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
     facts = {"task": task, "base": str(model), "train": train, "data": _hash(data)}
     facts |= {"batch_size": batch_size, "learn_prompt": learn_prompt}
-    gpt = choose_trained(job.prepare(gpt, seed), train, seed)
+    gpt = choose_trained(job.adapt(gpt, seed), train, seed)
     counts["trained_parameters"] = sum(p.numel() for p in trained(gpt).values())
     examples = [job.encode(row) for row in splits["training"]]
     batches = PaddedBatches(examples, batch_size, seed)
@@ -216,34 +217,34 @@ def train_best(trainer, batches, job, splits, out, tokenizer):
     else:  # what a run that was killed before its checkpoint has left
         (work / BEST).unlink(missing_ok=True)
 
-    def judge():
+    def validate():
         figures = {"val_loss": evaluate(model, validation, trainer.settings.precision)}
-        figures |= job.judge(model, splits["validation"])
-        earlier = max(map(_merit, _judgements(metrics)), default=(0, -math.inf))
+        figures |= job.validate(model, splits["validation"])
+        earlier = max(map(_merit, _validations(metrics)), default=(0, -math.inf))
         if math.isfinite(figures["val_loss"]) and _merit(figures) > earlier:
             keep(model, work / BEST)
         return figures
 
-    every = math.ceil(trainer.settings.steps / JUDGEMENTS)
+    every = math.ceil(trainer.settings.steps / VALIDATIONS)
     try:
-        run_to_end(trainer, batches.batch, judge, work, every)
+        run_to_end(trainer, batches.batch, validate, work, every)
     finally:
         if (work / BEST).exists() and (work / CHECKPOINT).exists():
             restore(model, work / BEST)
             save_for(job, model, out, tokenizer)
     steps = [m for m in metrics.read() if "val_loss" not in m]
-    return max(_judgements(metrics), key=_merit) | {
+    return max(_validations(metrics), key=_merit) | {
         "steps": len(steps),
-        "seconds": round(sum(m["tokens"] / m["tokens_per_second"] for m in steps), 1),
+        "seconds": round(total_seconds(steps), 1),
     }
 
 
-def _judgements(metrics):
+def _validations(metrics):
     return [measured for measured in metrics.read() if "val_loss" in measured]
 
 
 def batches_of(job, rows):
-    """All rows of a task once, as padded batches to judge by."""
+    """All rows of a task once, as padded batches to measure by."""
     batches = PaddedBatches([job.encode(row) for row in rows], 64)
     return [batches.batch(step) for step in range(len(batches))]
 

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from gpt2lib.data import IGNORED
+from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import generate_ragged
 
 PREAMBLE = "Below is an instruction that describes a task"
@@ -112,33 +113,15 @@ def mean(values):
     return sum(values) / len(values)
 
 
-class ResponseTask:
+class ResponseTask(Task):
     """What tasks have in common whose rows have a `prompt` and a `response`."""
 
-    shares = (0.85, 0.05, 0.1)  # training, validation, test: the course's
-    epochs = 3
-    rate = 1.0
-    has_base = True  # there is something to compare with: the model before
-    settings = {}
     learn_prompt = False
-
-    def __init__(self, tokenizer, context_length):
-        self.tokenizer = tokenizer
-        self.context_length = context_length
-
-    def prepare(self, model, seed=0):
-        return model
-
-    def keys(self):
-        return [self.key]
 
     def encode(self, row):
         """(ids, targets), from `encode_pair`."""
         pair = self.prompt(row), self.response(row)
         return encode_pair(*pair, self.tokenizer, self.learn_prompt)
-
-    def fits(self, row):
-        return len(self.encode(row)[0]) <= self.context_length
 
     def says(self, model, rows):
         """(text, whether it stops by itself) in response to each row."""
@@ -147,22 +130,18 @@ class ResponseTask:
         room = max(map(len, wanted)) + 10  # a few more than a right answer needs
         return respond(model, prompts, self.tokenizer, room)
 
-    def check(self, splits):
-        pass  # nothing more is asked of the rows
-
-    def judge(self, model, rows):
-        return {}  # the loss says it
-
 
 class InstructionTask(ResponseTask):
-    """What `finetune` needs to know of following instructions."""
+    """Following instructions."""
 
     name = "instruction"
 
     def __init__(self, tokenizer, context_length, learn_prompt=False):
         super().__init__(tokenizer, context_length)
         self.learn_prompt = learn_prompt
-        self.parse = parse_instruction
+
+    def parse(self, record):
+        return parse_instruction(record)
 
     def key(self, row):
         return row.input or row.instruction

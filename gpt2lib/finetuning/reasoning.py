@@ -70,14 +70,16 @@ def split_response(text):
 
 
 class ReasoningTask(ResponseTask):
-    """What `finetune` needs to know of thinking before answering."""
+    """Thinking before answering."""
 
     name = "reasoning"
 
     def __init__(self, tokenizer, context_length, think=True):
         super().__init__(tokenizer, context_length)
         self.think = think
-        self.parse = parse_reasoning
+
+    def parse(self, record):
+        return parse_reasoning(record)
 
     def key(self, row):
         return row.question

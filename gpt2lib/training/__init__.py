@@ -5,7 +5,7 @@ In reading order:
     loss         how good a model is, in nats per token
     processes    one training in many processes, as torchrun starts them
     trainer      loss -> gradients -> a better model: the loop, its checkpoints
-    texts        texts on disk, read in pieces
+    texts        texts on disk, read in chunks
     shards       token ids on disk, read as one long sequence
     corpus       texts -> token shards, once, by all cores
     runs         a run on disk: measured, saved, continued after a kill

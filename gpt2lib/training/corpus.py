@@ -21,7 +21,7 @@ from tqdm import tqdm
 from gpt2lib import files
 from gpt2lib.tokenizer import ENDOFTEXT, BPETokenizer, get_gpt2_tokenizer
 from gpt2lib.training.shards import TokenShards, scan_shard, write_shard
-from gpt2lib.training.texts import PIECE, find_texts, is_text_file, read_texts
+from gpt2lib.training.texts import CHUNK, find_texts, is_text_file, read_texts
 from gpt2lib.weights.vocabulary import TOKENIZER_FILES, has_tokenizer
 
 SHARD = 10**8  # tokens a file
@@ -40,7 +40,7 @@ class Corpus:
     tokenizer: object
 
 
-def prepare(data, folder, vocab_size, goes_on=False):
+def make_tokens(data, folder, vocab_size, goes_on=False):
     """Makes the tokens of the texts at `data` in `folder`, unless they are there.
 
     With GPT-2's vocab_size the tokenizer is GPT-2's; else one is trained on the first
@@ -194,7 +194,7 @@ def _fingerprint(contents):
 
 
 def _recorded(folder):
-    """What `prepare` wrote down beside tokens it made."""
+    """What `make_tokens` wrote down beside tokens it made."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -244,7 +244,7 @@ def _make(paths, folder, vocab_size):
 
 
 def _beginning(texts):
-    """The first SAMPLE characters, in pieces."""
+    """The first SAMPLE characters, in chunks."""
     left = SAMPLE
     for text in texts:
         if left <= 0:
@@ -257,7 +257,7 @@ def _beginning(texts):
 
 
 def tokenize(texts, tokenizer, folder, size=None):
-    """Encodes pieces of text (from `read_texts`) and writes shards to `folder`.
+    """Encodes chunks of text (from `read_texts`) and writes shards to `folder`.
 
     Args:
         size: bytes of text to come, for the progress bar.
@@ -290,12 +290,12 @@ def tokenize(texts, tokenizer, folder, size=None):
 
 
 def _batches(texts):
-    """Lists of pieces that have PIECE characters together, work for one core."""
+    """Lists of chunks of about CHUNK characters in all: work for one core."""
     batch, size = [], 0
     for text in texts:
         batch.append(text)
         size += len(text)
-        if size >= PIECE:
+        if size >= CHUNK:
             yield batch
             batch, size = [], 0
     if batch:

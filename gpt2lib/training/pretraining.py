@@ -18,7 +18,7 @@ from gpt2lib.data import ShuffledWindows
 from gpt2lib.devices import find_device
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import tokenizer_of
-from gpt2lib.training.corpus import open_corpus, prepare, tokenizer_hash
+from gpt2lib.training.corpus import make_tokens, open_corpus, tokenizer_hash
 from gpt2lib.training.loss import bits_per_byte, evaluate, perplexity, training_memory
 from gpt2lib.training.processes import connected, process_count
 from gpt2lib.training.runs import (
@@ -26,6 +26,7 @@ from gpt2lib.training.runs import (
     TOKENS,
     go_on,
     run_to_end,
+    total_seconds,
     try_to_save,
     working_folder,
 )
@@ -33,7 +34,7 @@ from gpt2lib.training.trainer import Trainer, TrainingSettings, check_whole
 from gpt2lib.weights.loading import load_model
 from gpt2lib.weights.saving import save_model
 
-ROWS_AT_ONCE = 16  # when judging
+ROWS_AT_ONCE = 16  # of the held-out text
 
 
 def default_learning_rate(n_params):
@@ -85,7 +86,9 @@ def pretrain(
     with connected() as processes, working_folder(out, resume, processes) as work:
         device = _device(processes, device)
         tokens, goes_on = work / TOKENS, (work / CHECKPOINT).exists()
-        fingerprint = _prepare_once(processes, data, tokens, cfg.vocab_size, goes_on)
+        fingerprint = _make_tokens(
+            processes, data, tokens, cfg.vocab_size, goes_on
+        )
         corpus = open_corpus(data, tokens)
         if processes.is_first:
             try_to_save(corpus.tokenizer, work)
@@ -102,10 +105,10 @@ def pretrain(
         rows = settings.micro_batch_size or ROWS_AT_ONCE
         validation = _in_batches(corpus.validation, length, rows, end)
 
-        def judge():
+        def validate():
             return {"val_loss": evaluate(model, validation, trainer.settings.precision)}
 
-        metrics = run_to_end(trainer, batches.batch, judge, work, checkpoint_every)
+        metrics = run_to_end(trainer, batches.batch, validate, work, checkpoint_every)
         if processes.is_first:
             _save(model, out, corpus.tokenizer)
             return _figures(metrics, validation, corpus.tokenizer)
@@ -129,12 +132,12 @@ def _check(batch_size, steps, checkpoint_every, settings):
         )
 
 
-def _prepare_once(processes, *args):
-    """`prepare` by the first process, while the others wait, for a day if need be."""
+def _make_tokens(processes, *args):
+    """`make_tokens` in the first process; the others wait for up to a day."""
     if processes.count == 1:
-        return prepare(*args)
+        return make_tokens(*args)
     group = distributed.new_group(backend="gloo", timeout=timedelta(days=1))
-    result = [prepare(*args) if processes.is_first else None]
+    result = [make_tokens(*args) if processes.is_first else None]
     distributed.broadcast_object_list(result, group=group)
     return result[0]
 
@@ -225,7 +228,7 @@ def _figures(metrics, validation, tokenizer):
         for id in targets
         if id != tokenizer.eot_token
     )
-    seconds = sum(m["tokens"] / m["tokens_per_second"] for m in steps)
+    seconds = total_seconds(steps)
     tokens = sum(m["tokens"] for m in steps)
     return {
         "steps": steps[-1]["step"],

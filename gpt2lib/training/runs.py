@@ -83,13 +83,13 @@ def go_on(trainer, work):
         trainer.load(work / CHECKPOINT)
 
 
-def run_to_end(trainer, batches, judge, work, checkpoint_every):
+def run_to_end(trainer, batches, validate, work, checkpoint_every):
     """Trains to the last step; the first process measures and saves on the way.
 
     Args:
         batches: step -> (inputs, targets).
-        judge: called at every checkpoint, before it; returns figures by name, among
-            them val_loss.
+        validate: called before every checkpoint; returns figures by name, among them
+            val_loss.
 
     Returns: all measurements, as `Metrics.read`.
 
@@ -107,13 +107,14 @@ def run_to_end(trainer, batches, judge, work, checkpoint_every):
         for done in trainer.run(batches):
             if not is_first:
                 continue
-            metrics.add(**dataclasses.asdict(done))
+            speed = {"tokens_per_second": done.tokens_per_second}
+            metrics.add(**dataclasses.asdict(done) | speed)
             bar.set_postfix_str(
                 f"loss {done.loss:.3f}, {done.tokens_per_second:,.0f} tokens/s", False
             )
             bar.update()
             if done.step % checkpoint_every == 0 or done.step == last:
-                _write_down(judge, trainer.step, metrics)
+                _write_down(validate, trainer.step, metrics)
                 trainer.save(work / CHECKPOINT)
     measured = metrics.read()
     if is_first and not any("val_loss" in m for m in measured):
@@ -124,8 +125,8 @@ def run_to_end(trainer, batches, judge, work, checkpoint_every):
     return measured
 
 
-def _write_down(judge, step, metrics):
-    figures = judge()
+def _write_down(validate, step, metrics):
+    figures = validate()
     if not math.isfinite(figures["val_loss"]):
         raise FloatingPointError(
             f"step {step}: the held-out loss is {figures['val_loss']}. The last "
@@ -139,6 +140,11 @@ def _sweep(*folders):
     for folder in folders:
         for left in folder.glob(".*.part"):
             left.unlink()
+
+
+def total_seconds(steps):
+    """How long the measured steps took."""
+    return sum(measured.get("seconds", 0.0) for measured in steps)
 
 
 # ------------------------------------------------------------------------- measurements

@@ -1,4 +1,4 @@
-"""Texts on disk, read in pieces: a text is never held whole, however large."""
+"""Texts on disk, read in chunks: a text is never held whole, however large."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from gpt2lib import files
 from gpt2lib.tokenizer import ENDOFTEXT
 from gpt2lib.weights.untrusted import kind_of
 
-PIECE = 2**20  # characters that are read, and encoded, at a time
+CHUNK = 2**20  # characters that are read, and encoded, at a time
 JSON_LINES = (".jsonl", ".ndjson")
 NO_TEXTS = ("merges.txt", "metrics.jsonl")  # a run may write beside its data
 DOCUMENT_END = re.compile(re.escape(ENDOFTEXT) + r"\n?")
@@ -42,10 +42,10 @@ def is_text_file(path):
 
 
 def read_texts(paths):
-    """Yields the texts in pieces of bounded size, and ENDOFTEXT after each document.
+    """Yields the texts in chunks of bounded size, and ENDOFTEXT after each document.
 
     A document is a file, a line of a .jsonl file, or what stands between two
-    <|endoftext|>. Pieces begin with white space, where GPT-2's pattern cuts anyway, so
+    <|endoftext|>. Chunks begin with white space, where GPT-2's pattern cuts anyway, so
     that they give the tokens of the whole.
 
     Raises:
@@ -57,13 +57,13 @@ def read_texts(paths):
         _check_kind(path, is_json)
         try:
             with open(path, encoding="utf-8-sig") as file:
-                for piece in (_records if is_json else pieces_of)(file):
-                    if "\0" in piece:
+                for chunk in (_records if is_json else _chunks)(file):
+                    if "\0" in chunk:
                         raise ValueError(
                             f"{path} has a NUL character, which no text has: convert "
                             "it to UTF-8 if it is UTF-16, or remove it"
                         )
-                    yield piece
+                    yield chunk
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{path} is not UTF-8, first at line {_undecodable_line(path)} "
@@ -86,16 +86,16 @@ def _check_kind(path, is_json):
         )
 
 
-def pieces_of(file):
+def _chunks(file):
     rest = ""
-    while text := file.read(PIECE):
+    while text := file.read(CHUNK):
         if (rest + text).endswith(ENDOFTEXT):
             text += file.read(1)  # the line break that belongs to it
         *documents, rest = DOCUMENT_END.split(rest + text)
         for document in filter(None, documents):
             yield from (document, ENDOFTEXT)
-        cut = _last_space(rest) if len(rest) > PIECE else 0
-        if not cut and len(rest) > 4 * PIECE:  # without spaces it is cut anywhere
+        cut = _last_space(rest) if len(rest) > CHUNK else 0
+        if not cut and len(rest) > 4 * CHUNK:  # without spaces it is cut anywhere
             cut = len(rest) - len(ENDOFTEXT)
         if cut:
             yield rest[:cut]
@@ -114,7 +114,7 @@ def _records(file):
     for number, line in enumerate(file, 1):
         if line.strip():
             text = _text_of(line, f"{file.name}, line {number}")
-            yield from pieces_of(io.StringIO(text))
+            yield from _chunks(io.StringIO(text))
 
 
 def _text_of(line, place):
@@ -140,7 +140,7 @@ def _text_of(line, place):
 def _undecodable_line(path):
     line = 1
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        while text := file.read(PIECE):
+        while text := file.read(CHUNK):
             if bad := SURROGATE.search(text):
                 return line + text.count("\n", 0, bad.start())
             line += text.count("\n")

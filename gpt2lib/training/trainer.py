@@ -135,7 +135,11 @@ class Progress:
     learning_rate: float
     gradient_norm: float
     tokens: int
-    tokens_per_second: float
+    seconds: float
+
+    @property
+    def tokens_per_second(self):
+        return self.tokens / self.seconds
 
 
 class Trainer:
@@ -205,7 +209,7 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         seconds = time.perf_counter() - start
-        done = Progress(self.step, loss, rate, norm, tokens, tokens / seconds)
+        done = Progress(self.step, loss, rate, norm, tokens, seconds)
         self.history.append(done)
         return done
 
