@@ -1,5 +1,6 @@
 # make lab    the chapters in JupyterLab
-# make test   every test
+# make check  the style, the types, and every test but the chapters, in minutes
+# make test   every test and every chapter
 # make refresh   run the chapters again and store their outputs, after a change
 # make bench     how fast, beside the peers that are installed
 # make pocket    train the model in bin/pocket again, in five to six hours
@@ -13,18 +14,30 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL ?= $(RUN) -m pip install --disable-pip-version-check
 READY := $(VENV)/.ready
+TEST_READY := $(VENV)/.test-ready
 
-.PHONY: lab test refresh bench pocket
+# A process for every two cores; a whole chapter, or file of tests, stays in one.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+JOBS := $(shell expr $(CORES) / 2)
+PYTEST = $(RUN) -m pytest --dist loadfile -n $(if $(filter 0 1,$(JOBS)),0,$(JOBS))
+
+.PHONY: lab check test lint refresh bench pocket
 
 lab: $(READY)
 	$(RUN) -m jupyterlab --allow-root --ServerApp.root_dir=notebooks
 
-test: $(READY)
+check: lint
+	$(PYTEST) tests gpt2lib
+
+test: lint
+	$(PYTEST)
+
+lint: $(TEST_READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest
+	$(RUN) -m mypy
 
-refresh: $(READY)
+refresh: $(TEST_READY)
 	$(RUN) tests/refresh_notebooks.py
 
 bench: $(READY)
@@ -41,6 +54,10 @@ $(READY): requirements.txt pyproject.toml
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "gpt2lib needs Python 3.11 to 3.14," \
 	  "for which PyTorch is built; say where one is: make PYTHON=python3.12 ..."; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
-	$(INSTALL) "setuptools>=70.1"
+	$(INSTALL) "setuptools>=77"
 	$(INSTALL) --no-build-isolation -r requirements.txt
 	echo "$(CURDIR)" > $(READY)
+
+$(TEST_READY): $(READY) requirements-test.txt
+	$(INSTALL) -r requirements-test.txt
+	touch $(TEST_READY)

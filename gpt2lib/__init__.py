@@ -51,6 +51,8 @@ from gpt2lib.weights import (
     save_model,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "GPT2_124M",
     "GPT2_355M",

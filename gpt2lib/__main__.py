@@ -18,8 +18,12 @@ from gpt2lib.finetuning import (
     alpaca_prompt,
     classify,
     finetune,
+    load_lora,
+    merge_lora,
     reasoning_prompt,
+    replace_head,
 )
+from gpt2lib.finetuning.lora import adapter_settings
 from gpt2lib.generate import generate
 from gpt2lib.tokenizer import text_to_token_ids, tokenizer_of
 from gpt2lib.training import pretrain
@@ -83,6 +87,7 @@ def _parser():
     verb = verbs.add_parser("export", help="any checkpoint -> Hugging Face folder")
     verb.add_argument("checkpoint", help="name in bin/, or a path")
     verb.add_argument("folder")
+    verb.add_argument("--adapter", help="adapter.safetensors that finetune --lora made")
     verb.set_defaults(run=_export)
     return parser
 
@@ -237,7 +242,7 @@ def _finetune(task, data, out, model, **options):
     print(json.dumps(finetune(task, data, out, model, **options)))
 
 
-def _export(checkpoint, folder):
+def _export(checkpoint, folder, adapter):
     path = files.find_model(checkpoint)
     files.check_free(folder)
     tokenizer = tokenizer_of(path) if has_tokenizer(path) else None
@@ -245,9 +250,19 @@ def _export(checkpoint, folder):
     if tokenizer:
         check_tokenizer_fits(tokenizer, plan.config.vocab_size)
     settings = _settings_of_course(plan) | plan.settings
+    gpt = carry_out(plan, tensors)
+    if adapter:
+        settings |= adapter_settings(adapter)
+        gpt = _with_adapter(gpt, adapter, settings.get("id2label"))
     kept = {name: settings[name] for name in TASK_SETTINGS if name in settings}
-    save_model(carry_out(plan, tensors), folder, tokenizer, kept)
+    save_model(gpt, folder, tokenizer, kept)
     print(folder)
+
+
+def _with_adapter(gpt, adapter, classes):
+    if classes and not gpt.cfg.n_classes:
+        gpt = replace_head(gpt, len(classes))
+    return merge_lora(load_lora(gpt, adapter))
 
 
 if __name__ == "__main__":

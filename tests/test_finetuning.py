@@ -25,10 +25,7 @@ from gpt2lib.finetuning import (
     classify,
     finetune,
     finetuning_rate,
-    load_lora,
-    merge_lora,
     read_splits,
-    replace_head,
 )
 from gpt2lib.finetuning.finetune import model_card
 from gpt2lib.tokenizer import BPETokenizer
@@ -237,12 +234,13 @@ def test_lora_leaves_its_adapter_and_a_merged_model(messages, tmp_path):
     assert sum(t.numel() for t in saved.values()) == figures["trained_parameters"]
     base = load_model(out)
     assert not any("linear" in name for name in base.state_dict())
-    again = merge_lora(
-        load_lora(replace_head(load_model(), 2), out / "adapter.safetensors")
-    )
+    adapter = str(out / "adapter.safetensors")
+    assert main(["export", "pocket", str(tmp_path / "x"), "--adapter", adapter]) == 0
+    again = load_model(tmp_path / "x")
     ids = torch.tensor([load_tokenizer().encode("Message 5: buy rice")])
     with torch.no_grad():
         torch.testing.assert_close(again(ids), base(ids), atol=1e-5, rtol=1e-5)
+    assert ask(tmp_path / "x", "Message 5: buy rice") == ask(out, "Message 5: buy rice")
 
 
 def test_instructions_are_followed_and_what_is_too_long_is_counted(

@@ -114,7 +114,11 @@ def test_within_a_folder_a_module_imports_only_those_listed_before_it(folder):
 
 
 def test_every_library_imported_is_in_the_requirements():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = [
+        line
+        for name in ("requirements.txt", "requirements-test.txt")
+        for line in (ROOT / name).read_text().splitlines()
+    ]
     pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
     files = [p for folder in OWN_CODE for p in sorted((ROOT / folder).glob("**/*.py"))]
     ours = {"gpt2lib", "benchmarks", *(path.stem for path in files)}

@@ -16,6 +16,7 @@ from gpt2lib.finetuning import (
     replace_head,
     save_lora,
 )
+from gpt2lib.finetuning.lora import adapter_settings
 from gpt2lib.training import Trainer, TrainingSettings
 
 IDS = torch.randint(0, 90, (2, 12), generator=torch.Generator().manual_seed(3))
@@ -190,3 +191,11 @@ def test_twice_or_never_is_refused(tmp_path):
     save_lora(add_lora(small()), adapter)
     with pytest.raises(ValueError, match="already"):
         load_lora(add_lora(small()), adapter)
+
+
+@pytest.mark.parametrize("settings", ["[1]", "{", "null", '{"id2label": 3}'])
+def test_settings_of_an_adapter_that_are_none_are_refused(tmp_path, settings):
+    path = tmp_path / "adapter.safetensors"
+    save_file({"a.A": torch.ones(1, 2)}, path, {"settings": settings})
+    with pytest.raises(ValueError, match="adapter.safetensors.*(cannot be read|must)"):
+        adapter_settings(path)

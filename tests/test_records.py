@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import unicodedata
 from collections import Counter
 
@@ -413,3 +414,12 @@ def test_balanced_keeps_as_many_of_each_label():
 def test_a_kind_is_read_where_there_is_one():
     row = {"instruction": "a", "input": "", "output": "b", "kind": "copy"}
     assert parse_instruction(row) == Instruction("a", "", "b", "copy")
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl.zst"])
+def test_without_pyarrow_one_is_told_to_install_it(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / name).write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=f"{name} needs pyarrow.*pip install"):
+        read_records(tmp_path / name, dict)

@@ -25,7 +25,12 @@ def project(tmp_path):
     """Nothing but what the set-up reads, in a folder whose name has a space."""
     folder = tmp_path / "my project"
     folder.mkdir()
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "requirements.txt",
+        "requirements-test.txt",
+    ):
         shutil.copy(ROOT / name, folder)
     return folder
 
@@ -44,7 +49,17 @@ def make(project, *arguments):
     calls.write_text("")
     plain = project.parent / "tools"  # the usual tools without the usual Pythons
     plain.mkdir(exist_ok=True)
-    for name in ("sh", "mkdir", "cp", "cat", "basename", "echo"):
+    for name in (
+        "sh",
+        "mkdir",
+        "cp",
+        "cat",
+        "basename",
+        "echo",
+        "touch",
+        "expr",
+        "getconf",
+    ):
         if not (plain / name).exists():
             (plain / name).symlink_to(shutil.which(name))
     ended = subprocess.run(
@@ -63,7 +78,7 @@ def test_a_fitting_python_is_found(project):
     ended, calls = make(project, "test")
     assert ended.returncode == 0, ended.stderr
     assert "python3.13 -m venv .venv" in calls
-    assert "python -m pytest" in calls
+    assert any(call.startswith("python -m pytest") for call in calls)
 
 
 def test_no_fitting_python_is_said_in_one_sentence(project):

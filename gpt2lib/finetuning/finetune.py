@@ -320,10 +320,10 @@ def _hash(data):
 
 def save_for(job, model, out, tokenizer):
     """A folder whose config.json says what the model was made for; LoRA is merged."""
-    if has_lora(model):
-        save_lora(model, out / "adapter.safetensors")
-        merge_lora(model)
     settings = {"finetuning_task": job.name} | job.settings
+    if has_lora(model):
+        save_lora(model, out / "adapter.safetensors", settings)
+        merge_lora(model)
     has_files = hasattr(tokenizer, "save")  # else it is known by size: GPT-2's
     save_model(model, out, tokenizer if has_files else None, settings)
 

@@ -5,6 +5,7 @@ W x + (alpha / rank) B A x, of which only A and B are trained. Afterwards the pr
 can be added into W, and nothing of the detour is left.
 """
 
+import json
 import math
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from gpt2lib import files
 from gpt2lib.fast import check_not_prepared
-from gpt2lib.weights.tensors import FLOATS, read_adapter, write_tensors
+from gpt2lib.weights.tensors import FLOATS, check_task, read_adapter, write_tensors
 from gpt2lib.weights.untrusted import quoted
 
 RANK, ALPHA = 8, 16
@@ -99,14 +100,19 @@ def _detours(model):
     ]
 
 
-def save_lora(model, path):
-    """Writes what LoRA has trained, a few percent of the model, as safetensors."""
+def save_lora(model, path, settings=None):
+    """Writes what LoRA has trained, a few percent of the model, as safetensors.
+
+    Args:
+        settings: what a model with it is for, as in its config.json.
+    """
     trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     detours = _detours(model)
     if not detours:
         raise ValueError("the model has no LoRA layers to save: add_lora(model) first")
     layer = detours[0][2]
     facts = {"lora_alpha": str(layer.scale * len(layer.A))}
+    facts["settings"] = json.dumps(settings or {})
     with files.atomic_write(path) as temporary:
         write_tensors(trained, temporary, facts)
 
@@ -146,6 +152,23 @@ def load_lora(model, path):
         for name, tensor in tensors.items():
             parameters[name].copy_(tensor)
     return model
+
+
+def adapter_settings(path):
+    """What `save_lora` was told a model with this adapter is for.
+
+    Raises:
+        ValueError: not a LoRA adapter of gpt2lib, or a damaged one.
+    """
+    _, facts = read_adapter(path)
+    try:
+        settings = json.loads(facts.get("settings", "{}"))
+        return check_task(dict(settings), path)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} has settings that cannot be read ({quoted(error)}): give what "
+            "save_lora wrote"
+        ) from error
 
 
 def _adapter_shapes(model, rank):

@@ -180,10 +180,20 @@ class _Bounded:
 def _open_lines(path):
     if path.suffix.lower() != ".zst":
         return open(path, "rb")
-    import pyarrow  # here because few need it
-
-    stream = pyarrow.input_stream(path, "zstd")
+    stream = _pyarrow(path).input_stream(path, "zstd")
     return io.BufferedReader(_Readable(stream, _Bounded(path)))
+
+
+def _pyarrow(path):
+    """pyarrow with its parquet, 55 MB that few need."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ValueError(
+            f"{path} needs pyarrow to be read: install it with 'python -m pip install "
+            "pyarrow'"
+        ) from error
+    return pyarrow
 
 
 class _Readable(io.RawIOBase):
@@ -209,15 +219,14 @@ class _Readable(io.RawIOBase):
 
 
 def _parquet(path):
-    from pyarrow import ArrowException, parquet  # here because few need it
-
+    arrow = _pyarrow(path)
     bounded = _Bounded(path)
     try:
-        with parquet.ParquetFile(path) as file:
+        with arrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=64):
                 bounded.take(batch.nbytes)
                 yield from batch.to_pylist()
-    except (ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is not a whole parquet file ({error})") from error
 
 

@@ -1,4 +1,4 @@
-"""Weight files of any make become named tensors. Nothing in them is ever run."""
+"""Weight files of all kinds to named tensors, without running code from them."""
 
 import pickle
 import zipfile
@@ -33,11 +33,11 @@ class Checkpoint:
     shards: tuple[Path, ...]
 
     @classmethod
-    def at(cls, path):
+    def at(cls, path: Path) -> "Checkpoint":
         """The checkpoint at a path, which is a folder or one of its weight files.
 
         Raises:
-            FileNotFoundError: no weights there, or not all parts of them.
+            FileNotFoundError: no weights there, or a part is missing.
         """
         if path.is_file():
             return cls(path, _weight_files(path))
@@ -47,29 +47,29 @@ class Checkpoint:
         return cls(path, _weight_files(present[0]))
 
     @property
-    def is_mapped(self):
-        """Whether opening only maps the files, so that it costs no memory."""
+    def is_mapped(self) -> bool:
+        """Whether opening only maps the files, which takes no memory."""
         return not any(_start(shard)[:1] == b"\x80" for shard in self.shards)
 
     @property
-    def n_bytes(self):
-        """The size of all weight files."""
+    def n_bytes(self) -> int:
+        """The total size of the weight files."""
         return sum(shard.stat().st_size for shard in self.shards)
 
-    def read(self):
-        """(tensors, settings): the files, each read or mapped once.
+    def read(self) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+        """The tensors and the settings; each file is read or mapped once.
 
-        Tensors go by their names without prefixes; settings are what config.json and
-        the file itself say, in their own words.
+        Tensor names have no prefixes. Settings are those of config.json and of the
+        weight file, under the names used there.
 
         Raises:
             ValueError: no weights, damaged, refused, two tensors of one name, or
-                settings that contradict each other.
+                contradicting settings.
         """
         contents = {shard: _read(shard) for shard in self.shards}
         return self._tensors(contents), self._settings(contents[self.shards[0]])
 
-    def tensors(self):
+    def tensors(self) -> dict[str, torch.Tensor]:
         """The tensors alone, as in `read`."""
         return self._tensors({shard: _read(shard) for shard in self.shards})
 
@@ -83,7 +83,7 @@ class Checkpoint:
                         f"{shard} has two different tensors for {shown(own)}, one of "
                         f"them called {shown(name)}: remove one"
                     )
-        for head, embedding in TIED.items():  # some programs keep but one of the two
+        for head, embedding in TIED.items():  # some programs keep only one of the two
             if head in tensors and not {embedding, HEAD_BIAS} & tensors.keys():
                 tensors[embedding] = tensors.pop(head)
         if CLASS_HEAD in tensors and "lm_head.weight" not in tensors:
@@ -99,19 +99,19 @@ class Checkpoint:
         if any(number != heads[0] for number in heads):
             raise ValueError(
                 f"{self.path} gives its number of heads as {some(map(quoted, heads))}: "
-                "correct its config.json, or take it away"
+                "correct its config.json, or remove it"
             )
-        return _check_task(within | beside, folder / "config.json")
+        return check_task(within | beside, folder / "config.json")
 
 
-def same(tensor, other):
-    """Whether two tensors are equal, in their kind of number too."""
+def same(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors have the same shape, dtype and numbers."""
     alike = tensor.shape == other.shape and tensor.dtype == other.dtype
     return tensor is other or (alike and torch.equal(tensor, other))
 
 
 def _weight_files(file):
-    """The files of a model, given one of them: the only one, a part, or the index."""
+    """All weight files of a model, given the only one, a part, or the index."""
     index = file
     if PART.search(file.name):
         index = file.with_name(PART.sub("", file.name) + ".index.json")
@@ -129,7 +129,7 @@ def _weight_files(file):
     absent = [shard.name for shard in shards if not shard.is_file()]
     if absent or not shards:
         raise FileNotFoundError(
-            f"{index} names parts that are not there ({some(absent) or 'none'}): "
+            f"{index} names files that are not there ({some(absent) or 'none'}): "
             "download the model again"
         )
     return tuple(shards)
@@ -153,17 +153,17 @@ def _start(path):
 
 
 def _is_safetensors(start):
-    """Whether a file begins with the length of a JSON text, then that text."""
+    """Whether a file starts with the length of a JSON header, then the header."""
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= 10**8
 
 
 def _read(path):
-    """The contents of a weight file; tensors are mapped, not read, where possible."""
+    """The contents of a weight file; tensors are memory-mapped where possible."""
     start = _start(path)
     is_zip = start[:2] == b"PK"
     if is_zip:
         _check_archive(path)
-    elif not _is_safetensors(start) and start[:1] != b"\x80":  # every binary pickle's
+    elif not _is_safetensors(start) and start[:1] != b"\x80":  # nor a pickle
         raise ValueError(_not_weights(path, recognise(path.name, start)))
     try:
         if _is_safetensors(start):
@@ -179,12 +179,12 @@ def _read(path):
             "which weights never need. If you trust it, save its state_dict() alone "
             "and load that"
         ) from error
-    except Exception as error:  # whatever a damaged file makes the parsers stumble over
+    except Exception as error:  # on damaged files, parsers fail in many ways
         raise ValueError(_damaged(path, type(error).__name__)) from error
 
 
 def _check_archive(path):
-    """Refuses a zip file that torch.save did not write, or that holds more than it is.
+    """Refuses a zip file that torch.save did not write, or that unpacks to more bytes.
 
     Raises:
         ValueError
@@ -208,7 +208,7 @@ def _check_archive(path):
     if packed or sum(m.file_size for m in members) > path.stat().st_size:
         raise ValueError(
             f"{path} was refused: it is a compressed archive, which torch.save never "
-            "writes and which may unpack to any size. Get it from its origin"
+            "writes and which may unpack to any size: download the original file"
         )
 
 
@@ -223,18 +223,18 @@ def _damaged(path, reason):
     return f"{path} is cut off or damaged ({reason}): download or copy it again"
 
 
-# ------------------------------------------------------------------------ what is in it
+# ----------------------------------------------------------------------- file contents
 
 DTYPES = (*FLOATS, torch.bool, torch.uint8, torch.int8, torch.int32, torch.int64)
 
 
 def _state_dict(contents, path):
-    """The named tensors in a file, without what a training script put around them."""
+    """The named tensors in a file, taken out of a training script's dicts."""
     for key in STATE_DICTS:
         if isinstance(contents, dict) and isinstance(contents.get(key), dict):
             contents = contents[key]
     if not isinstance(contents, dict) or not contents:
-        raise ValueError(f"{path} holds no named tensors, so it is no checkpoint")
+        raise ValueError(f"{path} holds no named tensors, so it is not a checkpoint")
     strangers = _no_tensors(contents)
     inner = {id(value): value for value in contents.values()} if strangers else {}
     inner = [value for value in inner.values() if _holds_tensors(value)]
@@ -250,7 +250,7 @@ def _state_dict(contents, path):
 
 
 def _no_tensors(contents):
-    """The names of what is no named tensor."""
+    """The keys of entries that are not named tensors."""
     return [
         name
         for name, tensor in contents.items()
@@ -265,8 +265,8 @@ def _holds_tensors(value):
 def _check_tensors(tensors, path):
     if lora := [name for name in tensors if LORA.search(name)]:
         raise ValueError(
-            f"{path} holds LoRA layers ({some(lora)}), no whole model: merge them into "
-            "theirs first (merge_lora, or merge_and_unload in PEFT) and save that"
+            f"{path} holds LoRA layers ({some(lora)}), not a plain model: merge them "
+            "first (merge_lora, or merge_and_unload in PEFT) and save the result"
         )
     size = path.stat().st_size
     kinds = {name: _defect(tensor, size) for name, tensor in tensors.items()}
@@ -279,7 +279,7 @@ def _check_tensors(tensors, path):
 
 
 def _defect(tensor, size):
-    """What keeps a tensor from being read, or None; `size` is the file's, in bytes."""
+    """Why a tensor cannot be a weight, or None; `size` is the file's, in bytes."""
     if tensor.is_nested or tensor.layout != torch.strided:
         return "sparse or nested"
     if tensor.is_meta:
@@ -290,11 +290,11 @@ def _defect(tensor, size):
 
 
 def _settings_in(contents):
-    """Numbers and names that a training script noted beside the weights, by name.
+    """Numbers and strings that a training script saved with the weights, by name.
 
-    The nearer to the top, the surer. nanoGPT's model_args come first: they describe the
-    model, its config what the run was asked for. Each dict is read once, since a file
-    may hold one a thousand times within itself.
+    Outer dicts take precedence over inner ones, and nanoGPT's model_args over all: they
+    describe the model, its config only the command. Each dict is read once, since a
+    malicious file may nest one in itself a thousand times.
     """
     found, last, seen, queue = {}, {}, set(), [("", contents, 0)]
     for name, value, depth in queue:
@@ -317,8 +317,8 @@ def _heads(settings):
     return [settings[name] for name in HEADS if settings.get(name) is not None]
 
 
-def _check_task(settings, path):
-    """The settings, those that say what a finetuned model is for being checked."""
+def check_task(settings, path):
+    """The settings, after a check of those that describe a finetuned model's task."""
     names = settings.get("id2label")
     words = [*names, *names.values()] if isinstance(names, dict) else ()
     wrong = names is not None and not isinstance(names, dict)
@@ -336,12 +336,12 @@ def _check_task(settings, path):
     return {n: value for n, value in settings.items() if n not in absent}
 
 
-def read_adapter(path):
-    """The tensors of a LoRA adapter, and the facts in its header.
+def read_adapter(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors of a LoRA adapter, and the metadata in its header.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no safetensors file, or PEFT's.
+        ValueError: not a safetensors file, or PEFT's.
     """
     path = Path(path)
     if path.is_dir():
@@ -361,11 +361,15 @@ def read_adapter(path):
     return tensors, facts
 
 
-def write_tensors(tensors, path, metadata=None):
+def write_tensors(
+    tensors: dict[str, torch.Tensor],
+    path: Path,
+    metadata: dict[str, str] | None = None,
+) -> None:
     """Writes a safetensors file.
 
     Raises:
-        OSError: no room, or no right to write.
+        OSError: no space left, or no permission.
     """
     try:
         save_file(tensors, path, metadata)
