@@ -18,11 +18,12 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def attention_weights(queries, keys, *, causal):
-    """How much each query reads each key: softmax(q kᵀ / √D), rows summing to 1.
+def attention_weights(
+    queries: torch.Tensor, keys: torch.Tensor, *, causal: bool
+) -> torch.Tensor:
+    """How much each query attends to each key: softmax(q kᵀ / √D); rows sum to 1.
 
-    With `causal`, the queries are the last T_q of the T_k positions, and none may
-    read a later key.
+    With `causal`, queries are the last T_q positions, and none attends to a later one.
 
     Shapes: queries (..., T_q, D), keys (..., T_k, D) -> (..., T_q, T_k)
     """
@@ -34,38 +35,38 @@ def attention_weights(queries, keys, *, causal):
 
 
 class SimplifiedSelfAttention(nn.Module):
-    """Each token becomes a mix of all tokens, weighted by plain dot products.
+    """Each output is an average of all tokens, weighted by their dot products.
 
-    Nothing to learn yet: a token is its own query, key and value.
+    No parameters yet: a token is its own query, key and value.
     """
 
-    def attention_weights(self, x):
+    def attention_weights(self, x: torch.Tensor) -> torch.Tensor:
         """Shapes: (B, T, C) -> (B, T, T)"""
         return (x @ x.mT).softmax(dim=-1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.attention_weights(x) @ x
 
 
 class SelfAttention(nn.Module):
-    """What a token asks for, offers and passes on become three learned projections."""
+    """Queries, keys and values are three learned projections of the tokens."""
 
-    def __init__(self, d_in, d_out, qkv_bias=False):
+    def __init__(self, d_in: int, d_out: int, qkv_bias: bool = False):
         super().__init__()
         self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
         self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
         self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
 
-    def attention_weights(self, x):
+    def attention_weights(self, x: torch.Tensor) -> torch.Tensor:
         """Shapes: (B, T, d_in) -> (B, T, T)"""
         return attention_weights(self.W_query(x), self.W_key(x), causal=False)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.attention_weights(x) @ self.W_value(x)
 
 
 class CausalAttention(SelfAttention):
-    """A token reads itself and what came before; dropout thins the pattern in training.
+    """A token attends to itself and earlier ones; the weights get dropout in training.
 
     Raises:
         ValueError: more positions than context_length.
@@ -76,17 +77,17 @@ class CausalAttention(SelfAttention):
         self.context_length = context_length
         self.dropout = nn.Dropout(dropout)
 
-    def attention_weights(self, x):
+    def attention_weights(self, x: torch.Tensor) -> torch.Tensor:
         """Shapes: (B, T, d_in) -> (B, T, T), zero above the diagonal"""
         check_positions(x.shape[1], self.context_length)
         return attention_weights(self.W_query(x), self.W_key(x), causal=True)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.dropout(self.attention_weights(x)) @ self.W_value(x)
 
 
 class MultiHeadAttentionWrapper(nn.Module):
-    """Several causal heads side by side, their outputs laid end to end."""
+    """Several causal heads in parallel, their outputs concatenated."""
 
     def __init__(self, d_in, d_out, context_length, dropout, num_heads, qkv_bias=False):
         super().__init__()
@@ -95,16 +96,16 @@ class MultiHeadAttentionWrapper(nn.Module):
             for _ in range(num_heads)
         )
 
-    def attention_weights(self, x):
+    def attention_weights(self, x: torch.Tensor) -> torch.Tensor:
         """Shapes: (B, T, d_in) -> (B, H, T, T)"""
         return torch.stack([head.attention_weights(x) for head in self.heads], dim=1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, H * d_out)
 
 
 class MultiHeadAttention(nn.Module):
-    """All heads at once: one matrix each for q, k and v, cut into heads afterwards.
+    """All heads at once: one matrix each for q, k and v, split into heads afterwards.
 
     Shapes: (B, T, d_in) -> (B, T, d_out)
 
@@ -124,28 +125,28 @@ class MultiHeadAttention(nn.Module):
         self.add_projections(d_in, d_out, qkv_bias)
         self.out_proj = nn.Linear(d_out, d_out)
 
-    def add_projections(self, d_in, d_out, qkv_bias):
+    def add_projections(self, d_in: int, d_out: int, qkv_bias: bool) -> None:
         self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
         self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
         self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
 
-    def project(self, x):
+    def project(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.W_query(x), self.W_key(x), self.W_value(x)
 
-    def queries_keys_values(self, x):
+    def queries_keys_values(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Shapes: (B, T, d_in) -> three of (B, H, T, D)"""
         return tuple(
             t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for t in self.project(x)
         )
 
-    def attention_weights(self, x):
+    def attention_weights(self, x: torch.Tensor) -> torch.Tensor:
         """Shapes: (B, T, d_in) -> (B, H, T, T)"""
         check_positions(x.shape[1], self.context_length)
         queries, keys, _ = self.queries_keys_values(x)
         return attention_weights(queries, keys, causal=True)
 
-    def forward(self, x, cache=None):
+    def forward(self, x: torch.Tensor, cache: "KVCache | None" = None) -> torch.Tensor:
         """With a `KVCache`, x continues the positions the cache already holds."""
         queries, keys, values = self.queries_keys_values(x)
         if cache is not None:
@@ -154,14 +155,16 @@ class MultiHeadAttention(nn.Module):
         context = self.attend(queries, keys, values)
         return self.out_proj(context.transpose(1, 2).flatten(2))
 
-    def attend(self, queries, keys, values):
+    def attend(
+        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
         """Values weighted by `attention_weights`, in torch's fused call.
 
         Shapes: (B, H, T_q, D), two of (B, H, T_k, D) -> (B, H, T_q, D)
         """
         T_q, T_k = queries.shape[2], keys.shape[2]
         mask = None
-        if 1 < T_q < T_k:  # is_causal would take them for the first positions
+        if 1 < T_q < T_k:  # is_causal would align them with the first keys
             mask = queries.new_ones(T_q, T_k, dtype=torch.bool).tril(T_k - T_q)
         dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(
@@ -172,37 +175,39 @@ class MultiHeadAttention(nn.Module):
 class OpenAICompatibleMultiHeadAttention(MultiHeadAttention):
     """MultiHeadAttention with q, k and v in one combined matrix, as OpenAI stores them.
 
-    Stacking W_query, W_key and W_value on top of each other gives W_qkv; the output
-    is the same, the multiplication is one instead of three.
+    W_qkv is W_query, W_key and W_value stacked: one product instead of three.
     """
 
-    def add_projections(self, d_in, d_out, qkv_bias):
+    def add_projections(self, d_in: int, d_out: int, qkv_bias: bool) -> None:
         self.W_qkv = nn.Linear(d_in, 3 * d_out, bias=qkv_bias)
 
-    def project(self, x):
+    def project(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.W_qkv(x).chunk(3, dim=-1)
 
 
 class KVCache:
-    """Keys and values of the positions one attention layer has read.
+    """Keys and values of the positions that an attention layer has processed.
 
     Storage for `capacity` positions is allocated at the first append, which fixes
     batch, heads, dtype and device; nothing is copied or moved afterwards.
     """
 
-    def __init__(self, capacity):
+    def __init__(self, capacity: int):
         self.capacity = capacity
         self.length = 0
-        self.keys = self.values = None
+        self.keys: torch.Tensor | None = None
+        self.values: torch.Tensor | None = None
 
-    def append(self, keys, values):
-        """Adds new positions and returns all there are.
+    def append(
+        self, keys: torch.Tensor, values: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Adds new positions and returns all that are stored.
 
         Shapes: two of (B, H, T, D) -> two of (B, H, length, D), views of the storage
         """
         end = self.length + keys.shape[2]
         check_positions(end, self.capacity)
-        if self.keys is None:
+        if self.keys is None or self.values is None:
             B, H, _, D = keys.shape
             self.keys = keys.new_empty(B, H, self.capacity, D)
             self.values = torch.empty_like(self.keys)
@@ -216,8 +221,8 @@ class KVCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
 
-def check_positions(given, allowed):
-    """Raises ValueError when a sequence has more positions than there is room for."""
+def check_positions(given: int, allowed: int) -> None:
+    """Raises ValueError if a sequence has more positions than allowed."""
     if given > allowed:
         raise ValueError(
             f"the sequence has {given} positions, but at most {allowed} fit: "

@@ -1,4 +1,4 @@
-"""The shape of a GPT-2: one frozen record, checked when it is made.
+"""The shape of a GPT-2: a frozen dataclass, validated when it is created.
 
 Legend for the whole project: B batch, T positions, C = emb_dim, H = n_heads,
 D = C / H, V = vocab_size.
@@ -9,23 +9,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Every choice that fixes a GPT-2's shape; `dataclasses.replace` changes one.
+    """The architecture of a GPT-2; `dataclasses.replace` gives a changed copy.
 
     Args:
         vocab_size: number of token ids, V.
-        context_length: most positions the model can read at once.
-        emb_dim: width C of the vector that stands for a token.
-        n_heads: attention heads a block, H; must divide emb_dim.
-        n_layers: transformer blocks.
-        drop_rate: fraction of activations dropped in training, 0 <= rate < 1.
+        context_length: maximum number of positions.
+        emb_dim: width of a token's embedding, C.
+        n_heads: attention heads per block, H; must divide emb_dim.
+        n_layers: number of transformer blocks.
+        drop_rate: dropout probability in training, 0 <= rate < 1.
         qkv_bias: whether the query, key and value projections add a bias.
-        fused_qkv: one matrix for q, k and v (OpenAI's) or three (the course's).
-        tied_head: whether the output head is the token embedding itself.
-        n_classes: classes that the head tells apart; 0 for the tokens of the
-            vocabulary, as a language model does.
+        fused_qkv: one combined q, k, v matrix (OpenAI's), not three (the course's).
+        tied_head: whether the output head shares the token embedding's weight.
+        n_classes: classes of a classification head; 0 for a language model.
 
     Raises:
-        ValueError: a value cannot work; the message gives it and what is allowed.
+        ValueError: an invalid value; the message says what is allowed.
 
     >>> GPT2_124M.n_params
     124439808
@@ -42,15 +41,15 @@ class GPTConfig:
     tied_head: bool = True
     n_classes: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
         if self.emb_dim % self.n_heads:
             raise ValueError(
-                f"emb_dim must be divisible by n_heads, so that heads get equal "
-                f"shares: {self.emb_dim} / {self.n_heads} leaves "
+                f"emb_dim must be divisible by n_heads, so that all heads have the "
+                f"same width: {self.emb_dim} / {self.n_heads} leaves "
                 f"{self.emb_dim % self.n_heads}"
             )
         if type(self.drop_rate) not in (int, float) or not 0 <= self.drop_rate < 1:
@@ -65,7 +64,7 @@ class GPTConfig:
                 f"n_classes must be a whole number >= 0, got {self.n_classes!r}"
             )
         if self.n_classes and self.tied_head:
-            raise ValueError("a head for classes has its own weights: tied_head=False")
+            raise ValueError("a classification head is never tied: set tied_head=False")
 
     @property
     def head_dim(self) -> int:
@@ -85,13 +84,13 @@ class GPTConfig:
         return embeddings + self.n_layers * block + norm + head
 
 
-# Radford et al. 2019, table 2; counts with the head tied, as OpenAI ships them.
+# Radford et al. 2019, table 2. The names count parameters with the output head tied.
 GPT2_124M = GPTConfig(emb_dim=768, n_heads=12, n_layers=12)
 GPT2_355M = GPTConfig(emb_dim=1024, n_heads=16, n_layers=24)
 GPT2_774M = GPTConfig(emb_dim=1280, n_heads=20, n_layers=36)
 GPT2_1558M = GPTConfig(emb_dim=1600, n_heads=25, n_layers=48)
 
-# Small enough to train on a laptop. Nothing is dropped: it hardly reads a text twice.
+# Small enough to train on a laptop. No dropout: each text is seen about once.
 POCKET = GPTConfig(
     vocab_size=3072,
     context_length=256,

@@ -1,4 +1,4 @@
-"""Ids become windows: what the model reads, and what it should have said."""
+"""Token ids to training examples: inputs, and targets one position ahead."""
 
 import math
 import random
@@ -6,20 +6,23 @@ from functools import lru_cache
 
 import torch
 
-IGNORED = -100  # a target that is not to be learned
+Example = tuple[list[int], list[int]]  # ids and targets, of one length
+IGNORED = -100  # a target that the loss skips
 
 
-def sliding_windows(ids, context_length, stride=None):
+def sliding_windows(
+    ids: torch.Tensor, context_length: int, stride: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """All windows of one long text as (inputs, targets), views of `ids`, no copies.
 
     targets[n, t] is the id that follows inputs[n, t]. A stride of context_length (the
-    default) reads every id once; a smaller one overlaps. What is left over at the
-    end and too short for a window is not used.
+    default) reads every id once; with a smaller one, windows overlap. An incomplete
+    window at the end is dropped.
 
     Shapes: ids (N,) -> two of (windows, context_length)
 
     Raises:
-        ValueError: ids not flat, sizes below 1, or too few ids for one window.
+        ValueError: ids not (N,), sizes below 1, or too few ids for one window.
 
     >>> inputs, targets = sliding_windows(torch.arange(6), context_length=2)
     >>> inputs.tolist(), targets.tolist()
@@ -44,27 +47,28 @@ def sliding_windows(ids, context_length, stride=None):
 
 
 class ShuffledWindows:
-    """Training windows of a long text, in an order that is a formula and not a list.
+    """Training windows of a long text, in an order computed from the step.
 
-    `batch(step)` depends on its arguments alone, so training that stops can go on
-    anywhere, and no memory is needed however long the text. Windows are visited with a
-    stride that shares no divisor with their number: each once before any comes again.
-    The golden ratio keeps the windows of one batch far apart in the text. Every pass
-    has another stride and cuts the text at other places.
+    No permutation is stored, and training can resume at any step. Windows are visited
+    with a stride coprime to their number, so each comes once per pass; a stride near
+    the golden ratio keeps those of a batch far apart in the text. Every pass has its
+    own stride and offset.
 
-    A window that would begin within a short document begins where the document does,
-    so a pass reads some tokens twice and skips as many. Every other one keeps the token
-    before it, which ended the last document: prompts come with and without it.
+    A window moves back to the start of its document if that is within context_length,
+    so a pass reads some tokens twice and skips as many. Every second one starts at the
+    preceding <|endoftext|>: prompts come with and without it.
 
     Args:
         ids: a flat tensor or `TokenShards`.
-        document_end: the id that ends a document, if one does.
+        document_end: the id of <|endoftext|>; None if the text has none.
 
     Raises:
         ValueError: too few ids for one window.
     """
 
-    def __init__(self, ids, context_length, batch_size, seed=0, document_end=None):
+    def __init__(
+        self, ids, context_length: int, batch_size: int, seed=0, document_end=None
+    ):
         sliding_windows(ids[: context_length + 1], context_length)  # its checks
         self.ids = ids
         self.context_length = context_length
@@ -72,18 +76,15 @@ class ShuffledWindows:
         self.seed = seed
         self.document_end = document_end
 
-    def __len__(self):
-        """Windows in one pass."""
+    def __len__(self) -> int:
+        """Number of windows in one pass."""
         return (len(self.ids) - 1) // self.context_length
 
-    def batch(self, step):
-        """The batch of this step.
-
-        Shapes: -> two of (batch_size, context_length)
-        """
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of one step, (batch_size, context_length) each."""
         first = step * self.batch_size
-        rows = [self._window(first + row) for row in range(self.batch_size)]
-        rows = torch.stack(rows)
+        windows = [self._window(first + row) for row in range(self.batch_size)]
+        rows = torch.stack(windows)
         return rows[:, :-1], rows[:, 1:]
 
     def _window(self, number):
@@ -110,22 +111,19 @@ class ShuffledWindows:
 
 
 class PaddedBatches:
-    """Batches of examples of different lengths, each filled up behind its end.
+    """Batches of examples of different lengths, padded on the right.
 
-    What fills up is never learned, and read by nothing that comes before it. Every
-    pass has another order, which depends on `seed` alone. Examples of similar length
-    come together, so that little is filled up.
-
-    Args:
-        examples: (ids, targets), two lists of equal length each.
+    Padding is never a target, and no earlier token attends to it. Examples of similar
+    length share a batch, so that padding is short. The order of a pass depends only
+    on `seed` and the number of the pass.
 
     Raises:
         ValueError: no examples, or a batch_size below 1.
     """
 
-    POOL = 8  # batches among which examples are sorted by length
+    POOL = 8  # examples are sorted by length within so many batches
 
-    def __init__(self, examples, batch_size, seed=0):
+    def __init__(self, examples: list[Example], batch_size: int, seed: int = 0):
         if not examples or batch_size < 1:
             raise ValueError(
                 f"batches need at least one example and a batch_size of at least 1, "
@@ -136,12 +134,12 @@ class PaddedBatches:
         self.seed = seed
         self._batches = lru_cache(maxsize=1)(self._batches_of)
 
-    def __len__(self):
-        """Batches in one pass."""
+    def __len__(self) -> int:
+        """Number of batches in one pass."""
         return math.ceil(len(self.examples) / self.batch_size)
 
-    def batch(self, step):
-        """The batch of this step, as long as its longest example.
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of one step, padded to its longest example.
 
         Shapes: -> two of (batch_size, T); the last batch of a pass may be smaller
         """
@@ -163,8 +161,8 @@ class PaddedBatches:
         return rng.sample(batches, len(batches))
 
 
-def pad(examples):
-    """(ids, targets) pairs as two tensors; shorter ones are filled up behind.
+def pad(examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stacks (ids, targets) pairs into two tensors, padded on the right.
 
     Shapes: N pairs of (T_i,) -> two of (N, max T_i)
 

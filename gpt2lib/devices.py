@@ -1,15 +1,15 @@
-"""Which device computes: the one asked for, or the best there is."""
+"""The device to compute on: the one asked for, or the best available."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 
-def perform_non_cpu_backend_check(raise_on_non_availability=False):
-    """The best device there is: "cuda", "mps" or "cpu".
+def perform_non_cpu_backend_check(raise_on_non_availability: bool = False) -> str:
+    """The best available device: "cuda", "mps" or "cpu".
 
     Raises:
-        RuntimeError: only the CPU is there and raise_on_non_availability is set.
+        RuntimeError: only a CPU is available and raise_on_non_availability is set.
     """
     if torch.cuda.is_available():
         return "cuda"
@@ -20,8 +20,8 @@ def perform_non_cpu_backend_check(raise_on_non_availability=False):
     return "cpu"
 
 
-def find_device(name=None):
-    """The device of that name, or the best there is if None.
+def find_device(name: str | torch.device | None = None) -> torch.device:
+    """The device of that name, or the best available one if None.
 
     Raises:
         ValueError: this machine has no such device, or PyTorch cannot use it.
@@ -35,20 +35,20 @@ def find_device(name=None):
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         there += ["mps"] if torch.backends.mps.is_available() else []
         raise ValueError(
-            f"there is no device {str(name)!r} here to compute on: there is "
+            f"device {str(name)!r} is not available on this machine, choose from: "
             f"{', '.join(there)}"
         ) from error
 
 
-def move(tensor, device):
-    """A tensor on the model's device; a GPU fetches it while it works."""
+def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on the model's device; the copy to a GPU is asynchronous."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
-def autocast(device, precision):
-    """Matrix products in bfloat16 where precision asks for it; weights stay float32."""
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Matrix products in bfloat16 unless precision is float32; weights stay float32."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)

@@ -1,12 +1,13 @@
-"""All that is about processors: the same model, computed in faster ways.
+"""Everything specific to processors: the same model, computed faster.
 
-`speed_up` gives the layers of a model faster forwards; weights, names and results stay.
-`prepare_to_infer` puts layers with fewer bits a weight in their place. What a processor
-can do is asked once, below, and every choice follows from the answers.
+`speed_up` gives a model's layers faster forwards; weights, names and results stay the
+same. `prepare_to_infer` replaces them by layers with fewer bits per weight. What the
+processor supports is asked once, below, and every choice follows from the answers.
 """
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ from gpt2lib.attention import (
 )
 from gpt2lib.model import GELU, FeedForward
 
-# oneDNN's product is not public for float32; without it, torch's own choice remains.
+# torch has no public call of oneDNN for float32; without it, torch's default is used.
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
@@ -28,12 +29,14 @@ HAS_BFLOAT16 = HAS_ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 HAS_FBGEMM = "fbgemm" in torch.backends.quantized.supported_engines  # x86 processors
 HAS_VNNI = torch.cpu.get_capabilities().get("avx512_vnni", False)
 
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
 SMALL = 2**19  # multiplications; below this, calling oneDNN costs more than it saves
 FEW = 4  # rows; up to this many, reading the matrix dominates
 
 
-def speed_up(model):
-    """Gives every plain layer of a model its faster forward, in place.
+def speed_up(model: ModelT) -> ModelT:
+    """Gives the layers of a model their faster forwards, in place.
 
     Parameters, hooks and names stay as they are. Layers of any other class, such as a
     learner's own, are left alone.
@@ -43,7 +46,7 @@ def speed_up(model):
     return model
 
 
-# ------------------------------------------------------------------- the linear product
+# ------------------------------------------------------------------------ linear layers
 
 
 class FastLinear(nn.Linear):
@@ -52,9 +55,9 @@ class FastLinear(nn.Linear):
     Shapes: (..., in) -> (..., out)
     """
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if _is_worth_it(x, self.weight, [torch.float32]):
-            # Rows alone, since autograd lets nobody write over a view made within.
+            # On rows: autograd forbids in-place changes to a view made in a Function.
             rows = FastProduct.apply(x.flatten(0, -2), self.weight, self.bias)
             return rows.unflatten(0, x.shape[:-1])
         return super().forward(x)
@@ -78,7 +81,7 @@ def _count_rows(x):
 
 
 class FastProduct(torch.autograd.Function):
-    """x Wᵀ + b in float32, its gradients, and what torch.func asks for.
+    """x Wᵀ + b in float32, with gradients and support for torch.func.
 
     Shapes: (rows, in), (out, in), (out,) or None -> (rows, out)
     """
@@ -90,8 +93,8 @@ class FastProduct(torch.autograd.Function):
         parts = next((n for n in range(2, 64) if len(weight) % n == 0), None)
         if len(x) > FEW or parts is None:
             return _onednn(x, weight, bias)
-        # For so few rows, the fastest reader of W is MKL's batched product: 33 GB/s on
-        # an AMD EPYC, where oneDNN reads 25 and MKL's product of one matrix 13.
+        # For so few rows, MKL's batched product reads W fastest: 33 GB/s on an AMD
+        # EPYC, against 25 for oneDNN and 13 for MKL's product of one matrix.
         columns = x.T.expand(parts, -1, -1)
         product = torch.bmm(weight.unflatten(0, (parts, -1)), columns)
         product = product.flatten(0, 1).T.clone(memory_format=torch.contiguous_format)
@@ -124,7 +127,7 @@ def _onednn(x, weight, bias=None, activation="none", form=""):
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], form)
 
 
-# -------------------------------------------------------------------------- the layers
+# ----------------------------------------------------------- feed-forward and attention
 
 
 class FastFeedForward(FeedForward):
@@ -133,13 +136,13 @@ class FastFeedForward(FeedForward):
     Fused, unless autograd, a hook or a replaced layer needs the value in between.
     """
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.can_fuse(x):
             return self.layers(x)
         wide, _, narrow = self.layers
         return narrow(_onednn(x, wide.weight, wide.bias, "gelu", "tanh"))
 
-    def can_fuse(self, x):
+    def can_fuse(self, x: torch.Tensor) -> bool:
         layers = self.layers
         dtypes = [torch.float32, torch.bfloat16] if HAS_BFLOAT16 else [torch.float32]
         return (
@@ -155,11 +158,11 @@ class FastFeedForward(FeedForward):
 
 
 class _FastAttention:
-    """The faster of two ways to attend in bfloat16 on a CPU.
+    """Attention in bfloat16 on a CPU, by the faster of two ways.
 
-    torch's fused call is slow there, backwards above all. A processor that multiplies
-    in bfloat16 is faster with plain products; one that does not, with the fused call
-    in float32. So is a single query on either.
+    torch's fused call is slow there, most of all its backward pass. A processor with
+    bfloat16 products is faster with plain products; any other, and a single query on
+    either, with the fused call in float32.
     """
 
     def attend(self, queries, keys, values):
@@ -173,8 +176,10 @@ class _FastAttention:
             return super().attend(*wide).type_as(queries)
 
 
-def attend_in_blocks(queries, keys, values, dropout=0.0):
-    """Causal attention as it is spelled out, for 128 queries at a time.
+def attend_in_blocks(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, dropout=0.0
+) -> torch.Tensor:
+    """Causal attention in plain products, for 128 queries at a time.
 
     Shapes: (..., T_q, D), two of (..., T_k, D) -> (..., T_q, D)
     """
@@ -182,7 +187,7 @@ def attend_in_blocks(queries, keys, values, dropout=0.0):
     queries, keys, values = (t.contiguous() for t in (queries, keys, values))
     end, blocks = keys.shape[-2] - queries.shape[-2], []
     for block in queries.split(128, dim=-2):
-        end += block.shape[-2]  # later keys are masked, so they are left out
+        end += block.shape[-2]  # later keys are masked anyway
         weights = attention_weights(block, keys[..., :end, :], causal=True)
         blocks.append(F.dropout(weights, dropout) @ values[..., :end, :])
     return torch.cat(blocks, dim=-2)
@@ -206,37 +211,37 @@ FASTER = {
 }
 
 
-# ---------------------------------------------------------- fewer bits, to infer only
+# --------------------------------------------------------------------- prepared weights
 
 
 class Float16Linear(nn.Module):
-    """Weights in float16, which is half the bytes to read; sums in float32.
+    """Weights in float16, half the bytes to read; sums in float32.
 
     Shapes: (..., in) -> (..., out)
     """
 
-    def __init__(self, linear):
+    def __init__(self, linear: nn.Linear):
         super().__init__()
         self.packed = torch.ops.quantized.linear_prepack_fp16(
             linear.weight.detach(), linear.bias
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
 
 
 class Int8Linear(nn.Module):
-    """Weights and inputs as whole numbers of at most 8 bits, each row with its scale.
+    """Weights and inputs quantised to int8, each row with its own scale.
 
-    Weights are rounded once, inputs as they come: a quarter of the bytes to read, and
-    products of whole numbers.
+    Weights are rounded once, inputs at every call: a quarter of the bytes to read, and
+    products of integers.
 
     Shapes: (..., in) -> (..., out)
     """
 
-    def __init__(self, linear):
+    def __init__(self, linear: nn.Linear):
         super().__init__()
-        # Without VNNI, products are added in pairs of 16 bits, which overflow unless
+        # Without VNNI, pairs of products are summed in 16 bits, which overflows unless
         # weights have 7 bits. That costs pocket 0.2 % in bits per byte; 7 bits for the
         # inputs instead would cost 0.5 %.
         largest = 127 if HAS_VNNI else 63
@@ -248,25 +253,25 @@ class Int8Linear(nn.Module):
         self.packed = torch.ops.quantized.linear_prepack(rounded, None)
         self.bias = linear.bias
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if _count_rows(x) == 1:
             product = self.product(x)
-        else:  # the product has one scale for all inputs, so rows get one size first
+        else:  # the product has one scale for all inputs, so normalise the rows
             size = x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)
             product = self.product(x / size).mul_(size)
         return product if self.bias is None else product.add_(self.bias)
 
-    def product(self, x):
+    def product(self, x: torch.Tensor) -> torch.Tensor:
         return torch.ops.quantized.linear_dynamic(x, self.packed)
 
 
-PREPARED = {"float16": Float16Linear, "int8": Int8Linear}
+PREPARED: dict[str, type[nn.Module]] = {"float16": Float16Linear, "int8": Int8Linear}
 
 
-def prepare_to_infer(model, precision):
-    """Puts layers that only infer in the place of all linear ones.
+def prepare_to_infer(model: ModelT, precision: str) -> ModelT:
+    """Replaces all linear layers by prepared ones, for inference only.
 
-    Embeddings and norms stay in float32: little of them is read for a token.
+    Embeddings and norms stay in float32: a token reads little of them.
     """
     if precision == "float16" and not HAS_FBGEMM:
         return model.half()
@@ -275,17 +280,17 @@ def prepare_to_infer(model, precision):
         model.set_submodule(name, PREPARED[precision](model.get_submodule(name)))
 
     linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
-    # torch packs a matrix on one core; the head, which takes longest, goes first.
+    # torch packs a matrix on one core; the largest, the output head, goes first.
     with warnings.catch_warnings(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
         warnings.filterwarnings("ignore", "torch.quantize_per", UserWarning)
         list(pool.map(prepare, reversed(linear)))
     return model
 
 
-def check_not_prepared(model, purpose):
-    """Raises ValueError for a model whose layers only infer."""
+def check_not_prepared(model: nn.Module, purpose: str) -> None:
+    """Raises ValueError for a model whose weights are prepared for inference."""
     if any(isinstance(module, tuple(PREPARED.values())) for module in model.modules()):
         raise ValueError(
-            f"this model's weights were prepared to infer, it cannot be {purpose}: "
-            "load it with precision='float32'"
+            f"this model's weights are prepared for inference, so it cannot be "
+            f"{purpose}: load it with precision='float32'"
         )

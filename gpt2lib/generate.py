@@ -1,10 +1,11 @@
-"""Ids become more ids: read the prompt once (prefill), then add one id at a time.
+"""Text generation: process the prompt once (prefill), then add one id at a time.
 
-What a model has read stays in its KV caches, so a step costs one position instead of
-all of them. Once the window is full it slides: every token then has a new position,
-the caches are void, and a step reads the whole window again.
+KV caches hold what the model has processed, so a step costs one position instead of
+all. Once the window is full it slides: every token then has a new position, the caches
+are invalid, and each step processes the whole window again.
 """
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,36 +13,34 @@ import torch
 
 def generate(
     model,
-    idx,
-    max_new_tokens,
-    context_size=None,
-    temperature=0.0,
-    top_k=None,
-    top_p=None,
-    eos_id=None,
-    generator=None,
-    vocab_size=None,
-):
+    idx: torch.Tensor,
+    max_new_tokens: int,
+    context_size: int | None = None,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    eos_id: int | None = None,
+    generator: torch.Generator | None = None,
+    vocab_size: int | None = None,
+) -> torch.Tensor:
     """Continues every row of ids by up to `max_new_tokens` ids.
 
-    A row that met `eos_id` is filled with it; all stop once every row has.
+    A row that generated `eos_id` is padded with it; all stop once every row has.
 
     Args:
-        idx: prompts, on any device; they are moved to the model's.
-        context_size: most recent tokens the model sees; the model's limit if None, and
-            never more than that.
+        idx: prompts, on any device.
+        context_size: most recent tokens to read; all that fit in the context if None.
         temperature: 0 is greedy; below 1 sharper, above 1 flatter.
-        top_k: choose among the k likeliest ids.
-        top_p: choose among the likeliest ids that together reach this probability.
+        top_k: sample from the k most likely ids.
+        top_p: sample from the most likely ids that together reach this probability.
         generator: source of randomness; a fresh one if None, never torch's global one.
-            With `torch.Generator().manual_seed(1)` a run can be repeated.
-        vocab_size: the tokenizer's, where the model's is padded: ids that no token has
-            are never chosen.
+            `torch.Generator().manual_seed(1)` makes a run reproducible.
+        vocab_size: the tokenizer's, if the model's is padded; padding is never chosen.
 
     Shapes: idx (B, T) int64 -> (B, T + new) on the model's device
 
     Raises:
-        ValueError: a setting or an id out of range, or logits that are not finite.
+        ValueError: a setting or an id out of range, or logits with NaN or infinity.
     """
     settings = (context_size, temperature, top_k, top_p, eos_id, generator, vocab_size)
     new_ids = list(stream(model, idx, max_new_tokens, *settings))
@@ -50,19 +49,19 @@ def generate(
 
 def stream(
     model,
-    idx,
-    max_new_tokens,
-    context_size=None,
-    temperature=0.0,
-    top_k=None,
-    top_p=None,
-    eos_id=None,
-    generator=None,
-    vocab_size=None,
-):
-    """`generate`, one step at a time: yields the next id of every row as it is drawn.
+    idx: torch.Tensor,
+    max_new_tokens: int,
+    context_size: int | None = None,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    eos_id: int | None = None,
+    generator: torch.Generator | None = None,
+    vocab_size: int | None = None,
+) -> Iterator[torch.Tensor]:
+    """`generate`, one step at a time: yields the next id of every row.
 
-    Arguments are checked at the call, before the first step.
+    Arguments are checked by the call itself, before the first step.
 
     Shapes: idx (B, T) -> yields (B,)
     """
@@ -99,10 +98,10 @@ def _steps(model, idx, max_new_tokens, context_size, choose, eos_id):
     for step in range(max_new_tokens):
         with torch.inference_mode(), evaluating(modules):
             logits = next_token_logits(model, unread, caches)
-            if step == 0 or logits.device.type == "cpu":  # a GPU would have to wait
+            if step == 0 or logits.device.type == "cpu":  # a GPU would wait
                 check_logits(logits)
             next_ids = choose(logits)
-        next_ids = next_ids.clone()  # usable in training too
+        next_ids = next_ids.clone()  # not an inference tensor
         if eos_id is not None:
             next_ids = next_ids.masked_fill(finished, eos_id)
             finished |= next_ids == eos_id
@@ -118,19 +117,20 @@ def _steps(model, idx, max_new_tokens, context_size, choose, eos_id):
 
 
 def generate_ragged(
-    model, prompts, max_new_tokens=None, eos_id=None, batch_size=64, vocab_size=None
-):
-    """The likeliest continuation of prompts of different lengths, many at a time.
+    model,
+    prompts: list[list[int]],
+    max_new_tokens: int | None = None,
+    eos_id: int | None = None,
+    batch_size: int = 64,
+    vocab_size: int | None = None,
+) -> list[list[int]]:
+    """Greedy continuations of prompts of different lengths, in batches.
 
-    Rows begin together, so nothing is padded in front: while a long prompt is still
-    being read, shorter rows answer already. The ids are those of one by one.
+    Rows are aligned on the left, without padding: shorter prompts are continued while
+    longer ones are still being read. The ids are those of one prompt at a time, as
+    many as the context holds if max_new_tokens is None; arguments as in `generate`.
 
-    Args:
-        prompts: lists of ids.
-        max_new_tokens: for each row; what the context has room for if None.
-        vocab_size: as in `generate`.
-
-    Returns: the new ids of each prompt; the last one is eos_id if the row met it.
+    Returns: the new ids of each prompt, eos_id included.
 
     Raises:
         ValueError: a prompt that is empty or leaves no room in the context.
@@ -140,11 +140,11 @@ def generate_ragged(
     wrong = [len(ids) for ids in prompts if not 0 < len(ids) < limit]
     if wrong:
         raise ValueError(
-            f"a prompt has {wrong[0]} ids, must have 1 to {limit - 1}, so that the "
-            "context has room for an answer"
+            f"a prompt has {wrong[0]} ids, but must have 1 to {limit - 1}, to leave "
+            "room for an answer in the context: shorten it"
         )
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    answers = {}
+    answers: dict[int, list[int]] = {}
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         rows = [prompts[i] for i in chosen]
@@ -155,7 +155,7 @@ def generate_ragged(
 
 
 def _continue_all(model, prompts, ends, eos_id, vocab_size):
-    """New ids for each of a batch of prompts, the shortest first."""
+    """New ids for each prompt of a batch, which is sorted by length."""
     caches, new = model.new_caches(max(ends)), [[] for _ in prompts]
     unread = torch.tensor([ids[: len(prompts[0])] for ids in prompts])
     modules, going = list(model.modules()), True
@@ -179,13 +179,13 @@ def _continue_all(model, prompts, ends, eos_id, vocab_size):
 def _check_head(model):
     if model.cfg.n_classes:
         raise ValueError(
-            f"this model tells {model.cfg.n_classes} classes apart and cannot continue "
-            "a text: use classify from gpt2lib.finetuning"
+            f"this model has a classification head for {model.cfg.n_classes} classes "
+            "and cannot continue a text: use classify from gpt2lib.finetuning"
         )
 
 
-def next_token_logits(model, ids, caches=None):
-    """Scores for the id after the last one; the head runs on that position alone.
+def next_token_logits(model, ids: torch.Tensor, caches=None) -> torch.Tensor:
+    """Logits for the next id; the output head runs on the last position only.
 
     Shapes: ids (B, T) -> (B, V)
     """
@@ -193,8 +193,8 @@ def next_token_logits(model, ids, caches=None):
 
 
 @contextmanager
-def evaluating(modules):
-    """Puts a model's modules in eval mode for a while, then back as they were."""
+def evaluating(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
+    """Puts a model's modules in eval mode, and restores their modes afterwards."""
     training = [module for module in modules if module.training]
     for module in training:
         module.training = False
@@ -208,17 +208,21 @@ def evaluating(modules):
 # ----------------------------------------------------------------------------- sampling
 
 
-def sample(logits, temperature=0.0, top_k=None, top_p=None, generator=None):
-    """Draws the next id for every row; temperature 0 takes the likeliest (greedy).
-
-    Randomness comes from `generator`. Arguments as `check_sampling` allows.
+def sample(
+    logits: torch.Tensor,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Samples the next id of every row, greedily at temperature 0.
 
     Shapes: logits (B, V) -> (B,) int64
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
     logits = logits.float()
-    logits = logits - logits.amax(dim=-1, keepdim=True)  # so that nothing overflows
+    logits = logits - logits.amax(dim=-1, keepdim=True)  # prevents overflow
     logits = logits / max(temperature, 1e-20)
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
@@ -227,24 +231,25 @@ def sample(logits, temperature=0.0, top_k=None, top_p=None, generator=None):
     return draw(logits.softmax(dim=-1), generator)
 
 
-def draw(probabilities, generator=None):
-    """Draws one id a row, each as often as its probability says.
+def draw(
+    probabilities: torch.Tensor, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Samples one id per row from its probabilities (inverse transform sampling).
 
-    A point is thrown on the line of stacked probabilities; the id it falls on is
-    drawn. One uniform number a row, made where the generator lives, gives the same
-    ids on every device, which `torch.multinomial` does not.
+    One uniform number per row, drawn on the generator's device, gives the same ids on
+    every device; `torch.multinomial` does not.
 
     Shapes: (B, V) -> (B,) int64
     """
     device = generator.device if generator is not None else probabilities.device
     point = 1 - torch.rand(len(probabilities), 1, generator=generator, device=device)
     ends = probabilities.cumsum(dim=-1)
-    point = point.to(ends.device) * ends[:, -1:]  # in (0, total]: never on a gap
+    point = point.to(ends.device) * ends[:, -1:]  # > 0: no id of probability 0
     return torch.searchsorted(ends, point).squeeze(-1)
 
 
-def keep_top_k(logits, k):
-    """The k largest logits of each row stay, all others become -inf.
+def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
+    """Keeps the k largest logits of each row; all others become -inf.
 
     Shapes: (..., V) -> (..., V)
 
@@ -255,8 +260,8 @@ def keep_top_k(logits, k):
     return torch.full_like(logits, -torch.inf).scatter(-1, ids, values)
 
 
-def keep_top_p(logits, p):
-    """The fewest likeliest ids whose probabilities reach p stay (nucleus sampling).
+def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
+    """Keeps the fewest ids whose probabilities sum to at least p (nucleus sampling).
 
     Shapes: (..., V) -> (..., V). Source: Holtzman et al. 2020, section 3.1.
     """
@@ -264,26 +269,28 @@ def keep_top_p(logits, p):
         return logits
     total = logits.logsumexp(dim=-1, keepdim=True)
     values, ids = logits.topk(min(512, logits.shape[-1]), dim=-1)
-    if ((values - total).exp().sum(dim=-1) < p).any():  # the rest is needed, sorted
+    if ((values - total).exp().sum(dim=-1) < p).any():  # too few: sort them all
         values, ids = logits.sort(dim=-1, descending=True)
     probabilities = (values - total).exp()
     reached_before = probabilities.cumsum(dim=-1) - probabilities
-    surplus = (reached_before >= p) & (reached_before > 0)  # the first always stays
+    surplus = (reached_before >= p) & (reached_before > 0)  # the first is always kept
     values = values.masked_fill(surplus, -torch.inf)
     return torch.full_like(logits, -torch.inf).scatter(-1, ids, values)
 
 
-def check_logits(logits):
-    """Raises ValueError for logits (B, V) that nothing can be chosen by."""
+def check_logits(logits: torch.Tensor) -> None:
+    """Raises ValueError if the largest logit of a row of (B, V) is not finite."""
     if not logits.amax(dim=-1).isfinite().all():
         raise ValueError(
-            "the logits have NaN or infinity in them, so nothing can be chosen: the "
-            "model's weights are damaged, or its training had failed"
+            "the logits contain NaN or infinity, so no id can be chosen: the model's "
+            "weights are damaged, or its training diverged"
         )
 
 
-def check_sampling(vocab_size, temperature, top_k, top_p):
-    """Raises ValueError for settings no distribution can follow."""
+def check_sampling(
+    vocab_size: int, temperature: float, top_k: int | None, top_p: float | None
+) -> None:
+    """Raises ValueError for a sampling setting out of range."""
     if not 0 <= temperature < float("inf"):
         raise ValueError(
             f"temperature must be a finite number >= 0 (0 is greedy), got {temperature}"

@@ -1,8 +1,8 @@
-"""GPT-2: ids in, logits out, once.
+"""GPT-2: ids in, logits out.
 
-Parts come before the whole. LayerNorm and GELU stand here twice on purpose: spelled
-out as a function to read, and as a module that runs torch's fused call; the tests
-prove them equal. Source: openai/gpt-2 src/model.py; Radford et al. 2019, section 2.3.
+The parts come first, the model last. LayerNorm and GELU are here twice on purpose: as
+a plain function to read, and as a module that calls torch's fused version; tests prove
+them equal. Source: openai/gpt-2 src/model.py; Radford et al. 2019, section 2.3.
 """
 
 import dataclasses
@@ -21,8 +21,10 @@ from gpt2lib.attention import (
 from gpt2lib.config import GPTConfig
 
 
-def layer_norm(x, scale, shift, eps=1e-5):
-    """Each vector shifted to mean 0 and stretched to variance 1, then scaled, shifted.
+def layer_norm(
+    x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, eps: float = 1e-5
+) -> torch.Tensor:
+    """Normalises each vector to mean 0 and variance 1, then applies scale and shift.
 
     Shapes: x (..., C), scale (C,), shift (C,) -> (..., C)
     """
@@ -31,40 +33,40 @@ def layer_norm(x, scale, shift, eps=1e-5):
     return scale * (x - mean) / torch.sqrt(variance + eps) + shift
 
 
-def gelu(x):
-    """A ReLU with a soft knee; GPT-2's tanh form of x · Φ(x) (Hendrycks & Gimpel)."""
+def gelu(x: torch.Tensor) -> torch.Tensor:
+    """A smooth ReLU: x · Φ(x) in GPT-2's tanh approximation (Hendrycks & Gimpel)."""
     inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
     return 0.5 * x * (1 + torch.tanh(inner))
 
 
 class LayerNorm(nn.Module):
-    """`layer_norm` with a learned scale and shift for every feature."""
+    """`layer_norm` as a module, with a learned scale and shift."""
 
     eps = 1e-5
 
-    def __init__(self, emb_dim):
+    def __init__(self, emb_dim: int):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(emb_dim))
         self.shift = nn.Parameter(torch.zeros(emb_dim))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.layer_norm(x, self.scale.shape, self.scale, self.shift, self.eps)
 
 
 class GELU(nn.Module):
     """`gelu` as a module."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.gelu(x, approximate="tanh")
 
 
 class FeedForward(nn.Module):
-    """Each position on its own: four times as wide, bent, and back.
+    """Each position on its own: linear to four times the width, GELU, linear back.
 
     Shapes: (B, T, C) -> (B, T, C)
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: GPTConfig):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(cfg.emb_dim, 4 * cfg.emb_dim),
@@ -72,17 +74,17 @@ class FeedForward(nn.Module):
             nn.Linear(4 * cfg.emb_dim, cfg.emb_dim),
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(x)
 
 
 class TransformerBlock(nn.Module):
-    """Gather from other positions, then think; both are added to what came in.
+    """Attention, then feed-forward, each behind a norm and added to its input.
 
     Shapes: (B, T, C) -> (B, T, C)
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: GPTConfig):
         super().__init__()
         attention = MultiHeadAttention
         if cfg.fused_qkv:
@@ -100,20 +102,19 @@ class TransformerBlock(nn.Module):
         self.ff = FeedForward(cfg)
         self.drop_shortcut = nn.Dropout(cfg.drop_rate)
 
-    def forward(self, x, cache=None):
+    def forward(self, x: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:
         x = x + self.drop_shortcut(self.att(self.norm1(x), cache))
         x = x + self.drop_shortcut(self.ff(self.norm2(x)))
         return x
 
 
 class GPTModel(nn.Module):
-    """GPT-2 of any size: for every position, a score for every possible next token.
+    """GPT-2 of any size: at every position, a logit for every possible next token.
 
     Shapes: ids (B, T) int64 -> logits (B, T, V)
 
     Raises:
-        ValueError: ids that are not whole numbers, out of range, not (B, T), or more
-            than cfg.context_length positions.
+        ValueError: ids not integers, not (B, T), out of range, or too many.
     """
 
     def __init__(self, cfg: GPTConfig):
@@ -131,16 +132,16 @@ class GPTModel(nn.Module):
         self.tie_head()
         self.init_weights()
 
-    def tie_head(self):
-        """Makes the head the token embedding itself, unless cfg says otherwise."""
+    def tie_head(self) -> None:
+        """Gives the output head the token embedding's weight, if cfg.tied_head."""
         if self.cfg.tied_head:
             self.out_head.weight = self.tok_emb.weight
 
     def init_weights(self):
         """Draws GPT-2's initial weights from torch's global generator.
 
-        Normal with std 0.02, biases 0. The two projections that end in a shortcut get
-        0.02 / √(2 n_layers), so that the sum over all blocks keeps its size.
+        Normal with std 0.02, biases 0. The two projections of a block that add to the
+        residual stream get 0.02 / √(2 n_layers), so that more blocks do not enlarge it.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -153,33 +154,34 @@ class GPTModel(nn.Module):
             nn.init.normal_(block.ff.layers[-1].weight, std=shortcut_std)
 
     @property
-    def device(self):
-        """Where the model computes."""
+    def device(self) -> torch.device:
+        """The device of the model's weights."""
         return self.tok_emb.weight.device
 
-    def new_caches(self, capacity):
+    def new_caches(self, capacity: int) -> list[KVCache]:
         """One empty `KVCache` of `capacity` positions for each block."""
         return [KVCache(capacity) for _ in self.trf_blocks]
 
-    def hidden_states(self, ids, caches=None):
-        """The final vector of every position, just before the head.
-
-        Shapes: ids (B, T) -> (B, T, C)
-        """
+    def hidden_states(
+        self, ids: torch.Tensor, caches: list[KVCache] | None = None
+    ) -> torch.Tensor:
+        """The final vectors (B, T, C) of ids (B, T), the input of the output head."""
         start = caches[0].length if caches else 0
         self.check_ids(ids, start)
         positions = torch.arange(start, start + ids.shape[1], device=ids.device)
         x = self.drop_emb(self.tok_emb(ids) + self.pos_emb(positions))
-        caches = caches or [None] * len(self.trf_blocks)
-        for block, cache in zip(self.trf_blocks, caches, strict=True):
+        no_caches: list[None] = [None] * len(self.trf_blocks)
+        for block, cache in zip(self.trf_blocks, caches or no_caches, strict=True):
             x = block(x, cache)
         return self.final_norm(x)
 
-    def forward(self, ids, caches=None):
+    def forward(
+        self, ids: torch.Tensor, caches: list[KVCache] | None = None
+    ) -> torch.Tensor:
         """With `caches` (from `new_caches`), ids continue what the caches hold."""
         return self.out_head(self.hidden_states(ids, caches))
 
-    def check_ids(self, ids, start=0):
+    def check_ids(self, ids: torch.Tensor, start: int = 0) -> None:
         """Raises ValueError unless ids (B, T) can follow `start` earlier positions."""
         if ids.dtype not in (torch.int64, torch.int32):
             raise ValueError(
@@ -189,19 +191,19 @@ class GPTModel(nn.Module):
         if ids.ndim != 2:
             raise ValueError(
                 f"ids must have shape (batch, positions), got {tuple(ids.shape)}: "
-                "a single text gets its batch with ids.unsqueeze(0)"
+                "for a single text, pass ids.unsqueeze(0)"
             )
         if ids.numel() == 0:
             raise ValueError(
-                f"there are no ids, shape {tuple(ids.shape)}: give at least one token, "
+                f"there are no ids, shape {tuple(ids.shape)}: pass at least one token, "
                 "<|endoftext|> if there is no text"
             )
         check_positions(start + ids.shape[1], self.cfg.context_length)
-        # A look at the values would make a GPU wait, and break a compiled graph.
+        # Reading the values would make a GPU wait, and break a compiled graph.
         if ids.device.type == "cpu" and not torch.compiler.is_compiling():
             self.check_range(ids)
 
-    def check_range(self, ids):
+    def check_range(self, ids: torch.Tensor) -> None:
         """Raises ValueError unless every id is in the vocabulary."""
         low, high = (bound.item() for bound in ids.aminmax())
         if low < 0 or high >= self.cfg.vocab_size:

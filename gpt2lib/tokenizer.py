@@ -1,23 +1,25 @@
-"""Text becomes ids and comes back: by words, by learned pieces of bytes, as GPT-2 does.
+"""Text to token ids and back: by words, by byte-pair encoding, and as GPT-2 does.
 
-    SimpleTokenizer      words from a list; what is not on it is lost
-    BPETokenizer         byte-level byte-pair encoding that trains; nothing is lost
+    SimpleTokenizer      words from a fixed list; any other word is lost
+    BPETokenizer         trainable byte-level byte-pair encoding; lossless
     get_gpt2_tokenizer   GPT-2's own, from tiktoken
     load_tokenizer       the tokenizer that belongs to a model folder
 
 The last three share one interface: encode, encode_ordinary, decode, n_vocab,
-eot_token. `vocabulary` reads their files. Source: Sennrich et al. 2016; openai/gpt-2
-src/encoder.py.
+eot_token. Source: Sennrich et al. 2016; openai/gpt-2 src/encoder.py.
 """
 
 import copy
 import heapq
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 
 import regex
 import tiktoken
+import torch
 
 from gpt2lib import files
 from gpt2lib.weights.vocabulary import (
@@ -30,8 +32,8 @@ from gpt2lib.weights.vocabulary import (
 ENDOFTEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
 
-# Where GPT-2 may cut before merging: contractions, words with the space before them,
-# numbers, punctuation, white space. No token ever crosses such a cut.
+# GPT-2 cuts a text into pieces before merging: contractions, words with the space in
+# front, numbers, punctuation, white space. No token spans two pieces.
 GPT2_PATTERN = (
     r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 )
@@ -50,35 +52,36 @@ class SimpleTokenizer:
         self.int_to_str = {id: word for word, id in vocab.items()}
 
     @classmethod
-    def train(cls, text):
-        """Every word of `text`, sorted, then the two special tokens."""
+    def train(cls, text: str) -> "SimpleTokenizer":
+        """A tokenizer for the words of `text`, sorted, and the two special tokens."""
         words = sorted(set(cls.split(text)) - {ENDOFTEXT, UNKNOWN})
         words += [ENDOFTEXT, UNKNOWN]
         return cls({word: id for id, word in enumerate(words)})
 
     @staticmethod
-    def split(text):
-        """Words and punctuation marks; white space is thrown away."""
+    def split(text: str) -> list[str]:
+        """Splits into words and punctuation marks; white space is dropped."""
         parts = re.split(r'(<\|endoftext\|>|[,.:;?_!"()\']|--|\s)', text)
         return [part for part in parts if part.strip()]
 
     @property
-    def n_vocab(self):
+    def n_vocab(self) -> int:
         return len(self.str_to_int)
 
-    def encode(self, text):
+    def encode(self, text: str) -> list[int]:
         unknown = self.str_to_int[UNKNOWN]
         return [self.str_to_int.get(word, unknown) for word in self.split(text)]
 
-    def decode(self, ids):
+    def decode(self, ids: Iterable[int]) -> str:
         text = " ".join(self.int_to_str[id] for id in ids)
         return re.sub(r'\s+([,.:;?!"()\'])', r"\1", text)
 
 
-def byte_alphabet():
-    """A printable character for each of the 256 bytes, so that tokens can be written
-    in a text file: printable bytes stand for themselves, the others (space, newline,
-    half a letter) for the characters from 256 on. The order is that of GPT-2's ids.
+def byte_alphabet() -> dict[int, str]:
+    """Maps each byte to a printable character, so that text files can hold tokens.
+
+    Printable bytes map to themselves, all others (space, newline, parts of UTF-8
+    characters) to the code points from 256 on. The order is that of GPT-2's ids.
 
     >>> alphabet = byte_alphabet()
     >>> alphabet[ord("a")], alphabet[ord(" ")], list(alphabet)[0]
@@ -90,23 +93,22 @@ def byte_alphabet():
     return {byte: chr(byte) for byte in printable} | shifted
 
 
-def learn_merges(pieces):
-    """Byte-pair encoding, merge by merge: yields (left, right, count), most first.
+def learn_merges(pieces: dict[bytes, int]) -> Iterator[tuple[bytes, bytes, int]]:
+    """Trains byte-pair encoding: yields each merge as (left, right, count).
 
-    The pair of neighbouring tokens that occurs most often is merged wherever it
-    stands; then again. Ties go to the pair whose left token, then right token, is
-    older (a byte's age is its place in `byte_alphabet`). Stops when no pair is left.
+    `pieces` maps each piece, as bytes, to its count; no pair spans two pieces. The
+    most frequent pair of adjacent tokens is merged everywhere, until no pair is left.
+    Ties go to the lowest left id, then the lowest right id (bytes in the order of
+    `byte_alphabet`, then tokens in the order they were learned).
 
-    Counts are updated, never recounted: a merge visits only the places where its pair
-    stands, and a heap finds the next one. Places and entries of the heap may be out of
-    date, since later merges take tokens away; that shows when they come up.
-
-    Args:
-        pieces: bytes -> how often they occur. No pair is counted across pieces.
+    Counts are updated, never recounted: a merge visits only the places of its pair,
+    and a heap finds the next pair. Places and heap entries become stale when a later
+    merge replaces their tokens; they are checked when they are used.
     """
     tokens = [bytes([byte]) for byte in byte_alphabet()]
     id_of = {token: id for id, token in enumerate(tokens)}
-    ids, times = [None], [0]  # of all pieces in a row, with None in between
+    ids: list[int | None] = [None]  # all pieces in a row, separated by None
+    times = [0]
     for piece, count in pieces.items():
         ids += [*(id_of[bytes([byte])] for byte in piece), None]
         times += [count] * (len(piece) + 1)
@@ -137,7 +139,7 @@ def learn_merges(pieces):
 
 
 def _count_pairs(ids, times):
-    """How often each pair of neighbours occurs, and at which places."""
+    """The count of each pair of adjacent tokens, and the places where it occurs."""
     counts, places = defaultdict(int), defaultdict(list)
     for place, pair in enumerate(zip(ids, ids[1:])):
         if None not in pair:
@@ -147,19 +149,19 @@ def _count_pairs(ids, times):
 
 
 def _merge(ids, places, pair, new, tokens):
-    """Merges a pair wherever it stands, from left to right, and yields what changes:
-    (place, old pair, new pair) for each neighbour.
+    """Merges every occurrence of a pair, from left to right.
 
-    A token's id stands at its first byte and at its last, so that its neighbours are
-    found on both sides and nothing has to move.
+    Yields (place, old pair, new pair) for each adjacent pair that changes. A token's
+    id is stored at its first and last byte, so that both neighbours are found and
+    nothing has to move.
     """
     middle, size = len(tokens[pair[0]]), len(tokens[new])
     for place in sorted(places):
         right, end = place + middle, place + size
         if (ids[place], ids[right]) != pair:
-            continue  # one of the two has been merged since
+            continue  # stale: one of the two was merged meanwhile
         before, after = ids[place - 1], ids[end]
-        ids[right] = -1  # no token begins here any more
+        ids[right] = -1  # no token starts here any more
         ids[place] = ids[end - 1] = new
         if before is not None:
             yield place - len(tokens[before]), (before, pair[0]), (before, new)
@@ -167,14 +169,14 @@ def _merge(ids, places, pair, new, tokens):
             yield place, (pair[1], after), (new, after)
 
 
-def count_pieces(texts, special_tokens=()):
-    """How often each piece that GPT-2's pattern cuts occurs in a text, or in several.
+def count_pieces(texts: str | Iterable[str], special_tokens=()) -> dict[bytes, int]:
+    """Counts the pieces that GPT-2's pattern cuts one or several texts into.
 
     >>> count_pieces("low low lower")
     {b'low': 1, b' low': 1, b' lower': 1}
     """
     find_pieces = regex.compile(GPT2_PATTERN).findall
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for text in [texts] if isinstance(texts, str) else texts:
         for part in split_at(text, special_tokens):
             if part not in special_tokens:
@@ -182,8 +184,8 @@ def count_pieces(texts, special_tokens=()):
     return {piece.encode(): count for piece, count in counts.items()}
 
 
-def split_at(text, special_tokens):
-    """The special tokens in a text and what stands between them, in order."""
+def split_at(text: str, special_tokens: Iterable[str]) -> list[str]:
+    """Splits a text at its special tokens, which are kept."""
     if not special_tokens:
         return [text]
     longest_first = sorted(special_tokens, reverse=True)
@@ -191,19 +193,21 @@ def split_at(text, special_tokens):
 
 
 class BPETokenizer:
-    """Byte-level byte-pair encoding, as GPT-2's: any text in, the same text back.
+    """Byte-level byte-pair encoding, as in GPT-2: any text is decoded unchanged.
 
     Args:
         vocab: token bytes -> id.
-        merges: pairs of token bytes; the earlier, the sooner they are merged.
-        special_tokens: text -> id; never made from bytes or by merges.
+        merges: pairs of token bytes, the first to merge first.
+        special_tokens: text -> id; never the result of merges.
 
     >>> tokenizer = BPETokenizer.train("low lower lowest low low", vocab_size=260)
     >>> [tokenizer.decode([id]) for id in tokenizer.encode("lower low")]
     ['low', 'e', 'r', ' low']
     """
 
-    def __init__(self, vocab, merges, special_tokens):
+    def __init__(
+        self, vocab: dict[bytes, int], merges: list, special_tokens: dict[str, int]
+    ):
         self.vocab = vocab
         self.merges = merges
         self.special_tokens = special_tokens
@@ -220,15 +224,16 @@ class BPETokenizer:
         self._cache = _PieceCache(self._encode_piece)
 
     @classmethod
-    def train(cls, texts, vocab_size, special_tokens=(ENDOFTEXT,)):
-        """Learns a vocabulary of `vocab_size` ids from a text, or several.
+    def train(
+        cls, texts: str | Iterable[str], vocab_size: int, special_tokens=(ENDOFTEXT,)
+    ) -> "BPETokenizer":
+        """Learns a vocabulary of `vocab_size` ids from one or several texts.
 
-        Ids: 256 bytes in GPT-2's order, then tokens in the order they were learned,
-        special tokens last. Deterministic, ties as in `learn_merges`. The vocabulary
-        comes out smaller if the texts run out of pairs.
+        Ids: 256 bytes in GPT-2's order, tokens in the order they were learned, special
+        tokens last. Deterministic. Smaller if the texts run out of pairs.
 
         Raises:
-            ValueError: no room for the bytes and special tokens.
+            ValueError: vocab_size leaves no room for the bytes and special tokens.
         """
         smallest = 256 + len(special_tokens)
         if vocab_size < smallest:
@@ -247,25 +252,27 @@ class BPETokenizer:
         return cls(vocab, merges, specials)
 
     @property
-    def n_vocab(self):
-        """Number of ids: one more than the largest."""
+    def n_vocab(self) -> int:
+        """Number of ids: the largest id + 1."""
         return max(self._bytes_of) + 1
 
     @property
-    def eot_token(self):
-        """The id of <|endoftext|>, None in a vocabulary without it."""
+    def eot_token(self) -> int | None:
+        """The id of <|endoftext|>; None if the vocabulary has none."""
         return self.special_tokens.get(ENDOFTEXT)
 
-    def encode(self, text, *, allowed_special=frozenset(), disallowed_special="all"):
-        """Text -> ids. Special tokens count as such only where the caller says so.
+    def encode(
+        self, text: str, *, allowed_special=frozenset(), disallowed_special="all"
+    ) -> list[int]:
+        """Text -> ids. Special tokens are recognised only if they are allowed.
 
         Args:
-            allowed_special: special tokens to encode as their one id, or "all".
-            disallowed_special: special tokens that must not occur ("all": every one
-                not allowed); with () those that do are encoded like any other text.
+            allowed_special: special tokens to encode as a single id, or "all".
+            disallowed_special: special tokens that raise an error ("all": every one
+                not allowed); with () they are encoded as plain text.
 
         Raises:
-            ValueError: a disallowed special token, or half a surrogate pair.
+            ValueError: a disallowed special token, or an unpaired surrogate.
         """
         specials = set(self.special_tokens)
         allowed = specials.intersection(
@@ -289,30 +296,29 @@ class BPETokenizer:
                 ids += self.encode_ordinary(part)
         return ids
 
-    def encode_ordinary(self, text):
-        """Text -> ids, special tokens read as plain text."""
+    def encode_ordinary(self, text: str) -> list[int]:
+        """Text -> ids; special tokens are encoded as plain text."""
         try:
             pieces = self._find_pieces(text)
             return list(chain.from_iterable(map(self._cache.__getitem__, pieces)))
         except UnicodeEncodeError as error:
             place = next(i for i, c in enumerate(text) if 0xD800 <= ord(c) < 0xE000)
             raise ValueError(
-                f"the text has half a surrogate pair, {text[place]!r}, at position "
+                f"the text has an unpaired surrogate, {text[place]!r}, at position "
                 f"{place}, which is no character: decode the text again from its bytes"
             ) from error
 
     def _encode_piece(self, piece):
-        """Merges neighbours, lowest rank first, until no pair is in the list.
+        """Merges adjacent tokens, lowest rank first, until no merge applies.
 
-        As in `_merge`, a token's id stands at its first byte and at its last, and the
-        pairs wait in a heap: n log n even for a megabyte without a space.
+        Ids are stored as in `_merge`; with a heap, it takes n log n steps.
         """
         data = piece.encode()
-        if data in self.vocab:  # merging its bytes ends here too
+        if data in self.vocab:  # merging gives the same id
             return (self.vocab[data],)
         ids = [None, *map(self._byte_ids.__getitem__, data), None]
         size_of, rank_of, size = self._size_of, self._rank.get, len(ids)
-        # One number for a rank and a place, a fifth of the memory of a tuple.
+        # Rank and place in one integer: a fifth of the memory of a tuple.
         ranks = map(rank_of, zip(ids, ids[1:]))
         heap = [rank * size + i for i, rank in enumerate(ranks) if rank is not None]
         heapq.heapify(heap)
@@ -321,7 +327,7 @@ class BPETokenizer:
             left, right, new = self._merged[rank]
             j, end = i + size_of[left], i + size_of[new]
             if ids[i] != left or ids[j] != right:
-                continue  # one of the two has been merged since
+                continue  # stale: one of the two was merged meanwhile
             ids[j] = -1
             ids[i] = ids[end - 1] = new
             before, after = ids[i - 1], ids[end]
@@ -338,8 +344,8 @@ class BPETokenizer:
             yield ids[i]
             i += self._size_of[ids[i]]
 
-    def decode_single_token_bytes(self, id):
-        """The bytes of one token, which may be a part of a character."""
+    def decode_single_token_bytes(self, id: int) -> bytes:
+        """The bytes of one token, which may be only part of a character."""
         try:
             return self._bytes_of[id]
         except KeyError:
@@ -347,38 +353,30 @@ class BPETokenizer:
                 f"no token has the id {id}; ids go from 0 to {self.n_vocab - 1}"
             ) from None
 
-    def decode(self, ids):
-        """Ids -> text; bytes that form no character become U+FFFD.
-
-        Raises:
-            ValueError: an id without a token.
-        """
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids -> text; invalid UTF-8 becomes U+FFFD, an unknown id a ValueError."""
         ids = ids.tolist() if hasattr(ids, "tolist") else ids
         data = b"".join(map(self.decode_single_token_bytes, ids))
         return data.decode("utf-8", errors="replace")
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> None:
         """Writes vocab.json and merges.txt as Hugging Face's GPT-2 tokenizer does."""
         write_vocabulary(
             folder, self.vocab, self.merges, self.special_tokens, byte_alphabet()
         )
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | Path) -> "BPETokenizer":
         """Reads the tokenizer.json, or vocab.json and merges.txt, of a folder.
 
-        Tokens that are neither bytes nor merges are special tokens.
-
         Raises:
-            FileNotFoundError: one of the two files is missing.
-            ValueError: a file is not what its name says, they do not fit together, or
-                the tokenizer is of another kind.
+            FileNotFoundError, ValueError: as `read_vocabulary`.
         """
         return cls(*read_vocabulary(folder, byte_alphabet()))
 
 
 class _PieceCache(dict):
-    """Ids of pieces already encoded; words repeat, and a look-up is cheap."""
+    """Caches the ids of pieces, since words repeat."""
 
     limit = 2**18
 
@@ -388,7 +386,7 @@ class _PieceCache(dict):
 
     def __missing__(self, piece):
         ids = self.encode_piece(piece)
-        if len(piece) < 64:  # long ones hardly repeat
+        if len(piece) < 64:  # long pieces rarely repeat
             if len(self) >= self.limit:
                 self.clear()
             self[piece] = ids
@@ -396,23 +394,22 @@ class _PieceCache(dict):
 
 
 class GPT2Encoding(tiktoken.Encoding):
-    """tiktoken's, which fails at a million spaces, with the texts cut among them."""
+    """tiktoken's Encoding, for texts with a million spaces too, where it fails."""
 
-    def encode(self, text, **special_tokens):
+    def encode(self, text: str, **special_tokens) -> list[int]:
         encode = super().encode
         parts = (encode(part, **special_tokens) for part in cut_long_spaces(text))
         return list(chain.from_iterable(parts))
 
-    def encode_ordinary(self, text):
+    def encode_ordinary(self, text: str) -> list[int]:
         parts = map(super().encode_ordinary, cut_long_spaces(text))
         return list(chain.from_iterable(parts))
 
 
-def cut_long_spaces(text):
-    """A text in parts that give the same ids, none with a word behind a million spaces.
+def cut_long_spaces(text: str) -> Iterator[str]:
+    """Cuts a text within long white space, without changing its ids.
 
-    GPT-2's pattern always cuts before the last of the spaces in front of a word, so the
-    text may be cut there as well.
+    GPT-2's pattern itself cuts before the last space in front of a word.
     """
     start = 0
     for spaces in regex.finditer(r"(?<!\s)\s{10000,}(?=\s\S)", text):
@@ -421,15 +418,18 @@ def cut_long_spaces(text):
     yield text[start:]
 
 
-def get_gpt2_tokenizer():
-    """GPT-2's tokenizer from tiktoken, which fetches its vocabulary once.
+Tokenizer = BPETokenizer | tiktoken.Encoding  # one interface
+
+
+def get_gpt2_tokenizer() -> tiktoken.Encoding:
+    """GPT-2's tokenizer from tiktoken, which downloads its vocabulary once.
 
     Raises:
-        FileNotFoundError: the vocabulary is not at hand and cannot be fetched.
+        FileNotFoundError: the vocabulary is not here and cannot be downloaded.
     """
     try:
         tokenizer = copy.copy(tiktoken.get_encoding("gpt2"))
-        tokenizer.__class__ = GPT2Encoding  # the same vocabulary, held once
+        tokenizer.__class__ = GPT2Encoding  # the vocabulary is shared
         return tokenizer
     except OSError as error:
         raise FileNotFoundError(
@@ -441,21 +441,21 @@ def get_gpt2_tokenizer():
         ) from error
 
 
-def load_tokenizer(name_or_path="pocket"):
+def load_tokenizer(name_or_path: str | Path = "pocket") -> Tokenizer:
     """The tokenizer of a model: a name in bin/, or the path of a folder or file.
 
     It is read from tokenizer.json, or vocab.json and merges.txt, in the folder or
-    beside the file. A checkpoint that brings none gets GPT-2's, if it can be its.
+    beside the file. A checkpoint without one gets GPT-2's, if its size fits.
 
     Raises:
         FileNotFoundError: no such model, or its tokenizer is missing.
-        ValueError: the tokenizer's files are broken, or of another kind of tokenizer.
+        ValueError: the files are damaged, or the tokenizer is of another kind.
     """
     return tokenizer_of(files.find_model(name_or_path))
 
 
-def tokenizer_of(path):
-    """`load_tokenizer` for a folder or file that was found."""
+def tokenizer_of(path: Path) -> Tokenizer:
+    """`load_tokenizer` for a folder or file that exists."""
     folder = path if path.is_dir() else path.parent
     if has_tokenizer(path):
         return BPETokenizer.load(folder)
@@ -463,12 +463,8 @@ def tokenizer_of(path):
     return get_gpt2_tokenizer()
 
 
-def end_of_text(tokenizer):
-    """The id of <|endoftext|>, for those who cannot do without.
-
-    Raises:
-        ValueError: the tokenizer has none.
-    """
+def end_of_text(tokenizer: Tokenizer) -> int:
+    """The id of <|endoftext|>; ValueError if the tokenizer has none."""
     if tokenizer.eot_token is None:
         raise ValueError(
             f"the tokenizer has no {ENDOFTEXT}, which marks where a text ends: add it "
@@ -477,21 +473,14 @@ def end_of_text(tokenizer):
     return tokenizer.eot_token
 
 
-def text_to_token_ids(text, tokenizer):
-    """A text as a batch of one row; <|endoftext|> in it counts as the special token.
-
-    Shapes: -> ids (1, T) int64
-    """
-    import torch
-
+def text_to_token_ids(text: str, tokenizer: Tokenizer) -> torch.Tensor:
+    """A text as ids (1, T) int64; <|endoftext|> in it becomes its single id."""
     ids = tokenizer.encode(text, allowed_special={ENDOFTEXT}, disallowed_special=())
     return torch.tensor([ids], dtype=torch.int64)
 
 
-def token_ids_to_text(token_ids, tokenizer):
-    """The text of one row of ids.
-
-    Shapes: (1, T) or (T,)
+def token_ids_to_text(token_ids: torch.Tensor, tokenizer: Tokenizer) -> str:
+    """The text of one row of ids, of shape (1, T) or (T,).
 
     Raises:
         ValueError: several rows, or an id without a token.
@@ -503,7 +492,7 @@ def token_ids_to_text(token_ids, tokenizer):
         )
     try:
         return tokenizer.decode(token_ids.flatten().tolist())
-    except (KeyError, OverflowError) as error:  # tiktoken's, for ids it does not have
+    except (KeyError, OverflowError) as error:  # tiktoken's errors for unknown ids
         raise ValueError(
             f"the tokenizer has no such token ({error}); ids go from 0 to "
             f"{tokenizer.n_vocab - 1}"

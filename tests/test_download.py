@@ -263,7 +263,7 @@ def test_halves_of_two_versions_are_not_joined(given_up, tmp_path):
 KILLED_WHERE_THE_CLIENT_WOULD_PAUSE = """
 import os, signal, sys, time
 from huggingface_hub import constants
-from gpt2lib import files
+from gpt2lib import download
 constants.DOWNLOAD_CHUNK_SIZE = 1000
 time.sleep = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 download("the-verdict", to=sys.argv[1])
@@ -301,7 +301,7 @@ VERDICT = "datasets/DarwinAnim8or/the-verdict"
 
 @pytest.mark.parametrize("sent", [b"x" * SIZE, b"", b"short", b"x" * 2 * SIZE], ids=len)
 def test_other_bytes_than_announced_are_refused(sent, hub, tmp_path):
-    refused = pytest.raises(ConnectionError, match="other bytes than it announced")
+    refused = pytest.raises(ConnectionError, match="another hash than announced")
     with Hub({VERDICT: {"the-verdict.txt": sent}}) as hub.storage, refused:
         download("the-verdict")
     assert present(tmp_path) == {}
@@ -356,7 +356,7 @@ def test_a_file_changed_to_the_same_length_is_fetched_again(hub, tmp_path):
 def test_a_name_that_leads_elsewhere_is_refused(name, hub, tmp_path):
     seed = "Frustrated-B4S1C/gpt-2-from-scratch"
     hub.repos[seed] = {"good.pth": b"1", name: b"2"}
-    with pytest.raises(ValueError, match="no plain relative path") as error:
+    with pytest.raises(ValueError, match="not a plain relative path") as error:
         download("seed-weights")
     assert str(error.value).isprintable()
     assert present(tmp_path) == {}
@@ -419,7 +419,7 @@ def test_no_such_file(hub):
 
 def test_a_repository_that_wants_a_login(hub):
     hub.status = 401
-    with pytest.raises(FileNotFoundError, match="gpt2.*not for you"):
+    with pytest.raises(FileNotFoundError, match="gpt2.*no access"):
         download("gpt2")
 
 

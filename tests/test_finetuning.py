@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import command as command_line
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -72,19 +73,16 @@ def instructions(tmp_path_factory):
     return path
 
 
-def command(task, data, out, *options):
-    run = [sys.executable, "-m", "gpt2lib", "finetune", task, "--data", data]
-    return list(map(str, [*run, "--out", out, "--epochs", 1, *options]))
+def arguments(task, data, out, *options):
+    return ["finetune", task, "--data", data, "--out", out, "--epochs", 1, *options]
 
 
-def run(*arguments):
-    return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=1800,  # finds hangs only
-        env=ENVIRONMENT,
-    )
+def command(*task):
+    return [sys.executable, "-m", "gpt2lib", *map(str, arguments(*task))]
+
+
+def run(*task):
+    return command_line.run(*arguments(*task))
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +125,7 @@ def test_what_it_leaves_opens_everywhere(spam, messages, capsys):
 
 
 def ask(model, prompt):
-    asked = [sys.executable, "-m", "gpt2lib", "generate", prompt, "--model", model]
-    done = subprocess.run(
-        list(map(str, asked)), capture_output=True, text=True, env=ENVIRONMENT
-    )
+    done = command_line.run("generate", prompt, "--model", model)
     assert done.returncode == 0, done.stderr
     return done.stdout.rstrip("\n")
 

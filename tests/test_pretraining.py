@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
+import command as command_line
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -45,17 +46,23 @@ def data(tmp_path_factory):
     return path
 
 
+def arguments(data, out, *options):
+    run = ["pretrain", "--data", data, "--out", out, "--steps", STEPS]
+    run += ["--batch-size", 4, "--context-length", 32, "--checkpoint-every", 4]
+    return [*run, *options]
+
+
 def command(data, out, *options, processes=1):
     start = [sys.executable, "-m"]
     if processes > 1:
         start += ["torch.distributed.run", "--standalone", "--nproc-per-node"]
         start += [str(processes), "-m"]
-    run = ["gpt2lib", "pretrain", "--data", data, "--out", out, "--steps", STEPS]
-    run += ["--batch-size", 4, "--context-length", 32, "--checkpoint-every", 4]
-    return [*start, *map(str, [*run, *options])]
+    return [*start, "gpt2lib", *map(str, arguments(data, out, *options))]
 
 
 def pretrain(data, out, *options, processes=1, **how):
+    if processes == 1 and not how:
+        return command_line.run(*arguments(data, out, *options))
     return subprocess.run(
         command(data, out, *options, processes=processes),
         capture_output=True,
@@ -302,7 +309,7 @@ def test_a_folder_that_holds_a_model_is_not_written_over(unbroken, data):
 
 def test_going_on_with_other_settings_is_refused(unbroken, data):
     run = pretrain(data, unbroken[0], "--resume", "--seed", 5)
-    assert run.returncode == 1 and "seed 0 there, 5 here" in run.stderr
+    assert run.returncode == 1 and "seed 0, not 5" in run.stderr
 
 
 @pytest.mark.parametrize("length", [32, 10**9, 10**18])
@@ -481,7 +488,7 @@ def test_a_damaged_checkpoint_is_refused_until_it_is_deleted(data, tmp_path):
     contents = bytearray(checkpoint.read_bytes())
     contents[len(contents) // 2] ^= 1
     checkpoint.write_bytes(contents)
-    with pytest.raises(ValueError, match="is damaged .*delete it to begin again"):
+    with pytest.raises(ValueError, match="is damaged .*delete it to start over"):
         finished(data, out, resume=True)
     checkpoint.unlink()
     again = finished(data, out)

@@ -151,7 +151,7 @@ def test_what_ours_does_not_compute_is_refused_by_name(one_file, message):
         ([{"content": "<m>"}], "id of '<m>' is None"),
         ([{"id": 3072}], "no content"),
         ([5], "no content"),
-        (5, "no list"),
+        (5, "not a list"),
     ],
 )
 def test_added_tokens_are_checked(one_file, added, message):
@@ -166,7 +166,9 @@ def test_a_wordpiece_tokenizer_of_transformers_is_refused(tmp_path):
     theirs.pre_tokenizer = pre_tokenizers.Whitespace()
     theirs.decoder = decoders.WordPiece()
     theirs.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(ValueError, match="model.type 'WordPiece', 'BPE' is supported"):
+    with pytest.raises(
+        ValueError, match="model.type 'WordPiece', only 'BPE' is supported"
+    ):
         load_tokenizer(tmp_path)
 
 

@@ -581,7 +581,7 @@ def test_saving_over_a_model_leaves_other_files_alone(tmp_path):
 
 
 def test_a_tokenizer_that_cannot_be_saved_is_refused_before_anything(tmp_path):
-    with pytest.raises(ValueError, match="BPETokenizer is needed"):
+    with pytest.raises(ValueError, match="only a BPETokenizer"):
         save_model(GPTModel(SMALL), tmp_path / "new", tokenizer=object())
     assert not (tmp_path / "new").exists()
 
@@ -595,7 +595,7 @@ def test_a_compiled_model_is_saved_as_the_model(tmp_path):
 def test_a_head_that_came_apart_is_not_dropped_silently(tmp_path):
     model = lively(GPTModel(SMALL))
     model.out_head.weight = torch.nn.Parameter(torch.zeros_like(model.tok_emb.weight))
-    with pytest.raises(ValueError, match="no longer the token embedding"):
+    with pytest.raises(ValueError, match="not the token embedding"):
         save_model(model, tmp_path)
 
 
@@ -844,7 +844,7 @@ def test_bytes_of_no_known_kind_say_so(tmp_path, contents):
 )
 def test_a_broken_index_is_an_error(tmp_path, index):
     (tmp_path / "model.safetensors.index.json").write_text(index)
-    with pytest.raises(FileNotFoundError, match="names parts that are not there"):
+    with pytest.raises(FileNotFoundError, match="names files that are not there"):
         load_model(tmp_path)
 
 
@@ -880,7 +880,7 @@ def test_a_text_file_says_so(tmp_path, suffix):
         ([1, 2], "no named tensors"),
         ({}, "no named tensors"),
         ({"a": 1, "b": torch.zeros(1)}, r"more than tensors \(a\)"),
-        ({"conv1.weight": torch.zeros(3)}, "none of a GPT-2 .*conv1.weight"),
+        ({"conv1.weight": torch.zeros(3)}, "not those of a GPT-2 .*conv1.weight"),
         ({1: torch.zeros(3)}, r"more than tensors \(1\)"),
     ],
 )
@@ -907,7 +907,7 @@ def test_a_missing_shard_is_named(reference, tmp_path):
 def test_an_unknown_name_lists_what_there_is(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "BIN", tmp_path)
     (tmp_path / "mine").mkdir()
-    with pytest.raises(FileNotFoundError, match="(?s)nonsense.*There: mine.*gpt2-xl"):
+    with pytest.raises(FileNotFoundError, match="(?s)nonsense.* has: mine.*gpt2-xl"):
         load_model("nonsense")
 
 
@@ -940,7 +940,7 @@ def test_a_config_that_contradicts_is_an_error(folder, key, value, message):
 @pytest.mark.parametrize("text", ["{", "[1, 2]", ""])
 def test_a_broken_config_is_an_error(folder, text):
     (folder / "config.json").write_text(text)
-    with pytest.raises(ValueError, match="config.json is no JSON object"):
+    with pytest.raises(ValueError, match="config.json is not a JSON object"):
         load_model(folder)
 
 

@@ -1,15 +1,15 @@
-"""A text becomes a model.
+"""Pretraining: from text files to a trained model.
 
 In reading order:
 
-    loss         how good a model is, in nats per token
-    processes    one training in many processes, as torchrun starts them
-    trainer      loss -> gradients -> a better model: the loop, its checkpoints
-    texts        texts on disk, read in chunks
-    shards       token ids on disk, read as one long sequence
-    corpus       texts -> token shards, once, by all cores
-    runs         a run on disk: measured, saved, continued after a kill
-    pretraining  all of it: a text -> a trained GPT-2 in a Hugging Face folder
+    loss         cross-entropy, perplexity, bits per byte, and what training costs
+    processes    one training run in several processes, started by torchrun
+    trainer      the training loop: gradients, AdamW, learning rate, resuming
+    texts        text files, read in chunks
+    shards       files of token ids, read as one long sequence
+    corpus       texts -> token shards, once, on all cores
+    runs         a run's folder: measurements, training state, resuming after a kill
+    pretraining  the whole run: texts -> a GPT-2 in a Hugging Face folder
 """
 
 from gpt2lib.training.loss import (

@@ -1,19 +1,24 @@
-"""How good a model is, in nats per token, and what training it takes."""
+"""The loss, the figures that follow from it, and what training costs."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from gpt2lib.config import GPTConfig
 from gpt2lib.data import IGNORED
 from gpt2lib.devices import autocast, move
 from gpt2lib.generate import evaluating
+from gpt2lib.model import GPTModel
+
+Batch = tuple[torch.Tensor, torch.Tensor]  # inputs and targets, (B, T) each
 
 
-def total_loss(logits, targets):
-    """Cross-entropy in nats, summed over all tokens; IGNORED targets count nothing.
+def total_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy in nats, summed over all tokens; IGNORED targets are skipped.
 
     Shapes: logits (B, T, V), targets (B, T) -> ()
     """
@@ -26,25 +31,25 @@ def total_loss(logits, targets):
 
 
 class LossOf(nn.Module):
-    """A model and its `total_loss`; the head runs only where something is learned.
+    """A model and its `total_loss`; the output head skips IGNORED positions.
 
     Shapes: inputs (B, T), targets (B, T) -> ()
     """
 
-    def __init__(self, model):
+    def __init__(self, model: GPTModel):
         super().__init__()
         self.model = model
 
-    def forward(self, inputs, targets):
+    def forward(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         hidden, learned = self.model.hidden_states(inputs), targets != IGNORED
-        if torch.compiler.is_compiling():  # looks at no values, and fuses on its own
+        if torch.compiler.is_compiling():  # boolean indexing would break the graph
             return total_loss(self.model.out_head(hidden), targets)
         logits = self.model.out_head(hidden[learned])
         return _LossInPlace.apply(logits, targets[learned])
 
 
 class _LossInPlace(torch.autograd.Function):
-    """`total_loss` that writes its gradient over the logits, so they exist only once.
+    """`total_loss` that overwrites the logits with their gradient, to save memory.
 
     They are the largest tensor of training: 206 MB for 4 x 256 tokens of GPT-2.
 
@@ -54,7 +59,7 @@ class _LossInPlace(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, targets):
         loss = torch.zeros((), device=logits.device)
-        at_once = 32 if logits.device.type == "cpu" else 4096  # what its cache holds
+        at_once = 32 if logits.device.type == "cpu" else 4096  # 32 fit in its cache
         for rows, ids in zip(logits.split(at_once), targets[:, None].split(at_once)):
             log_probs = rows.float().log_softmax(dim=-1)
             loss -= log_probs.gather(-1, ids).sum()
@@ -70,19 +75,21 @@ class _LossInPlace(torch.autograd.Function):
         return own_gradient.mul_(gradient), None
 
 
-def count_tokens(targets):
-    """How many targets are to be learned."""
-    return (targets != IGNORED).sum().item()
+def count_tokens(targets: torch.Tensor) -> int:
+    """The number of targets that are not IGNORED."""
+    return int((targets != IGNORED).sum().item())
 
 
 @torch.no_grad()
-def evaluate(model, batches, precision="float32"):
+def evaluate(
+    model: GPTModel, batches: Iterable[Batch], precision: str = "float32"
+) -> float:
     """Mean cross-entropy in nats per token over (inputs, targets) batches.
 
-    A token counts as much in a small batch as in a large one.
+    The mean is over tokens, so that large batches weigh more than small ones.
 
     Raises:
-        ValueError: there is no token to be judged.
+        ValueError: there are no targets, or all are IGNORED.
     """
     loss_of, loss, tokens = LossOf(model), 0.0, 0
     with evaluating(loss_of.modules()):
@@ -92,12 +99,15 @@ def evaluate(model, batches, precision="float32"):
                 loss += loss_of(inputs, targets).item()
             tokens += count_tokens(targets)
     if not tokens:
-        raise ValueError("no token to be judged: the batches are empty or all ignored")
+        raise ValueError(
+            "no token to measure the loss on: give at least one batch, with targets "
+            "that are not IGNORED"
+        )
     return loss / tokens
 
 
-def perplexity(loss):
-    """Among how many equally likely tokens the model hesitates, from nats per token.
+def perplexity(loss: float) -> float:
+    """exp(loss), with loss in nats per token: the number of equally likely choices.
 
     >>> round(perplexity(math.log(50)))
     50
@@ -105,16 +115,16 @@ def perplexity(loss):
     return math.exp(loss)
 
 
-def bits_per_byte(loss, tokens, bytes_):
-    """Nats per token -> bits per byte of text, which no choice of tokenizer changes."""
+def bits_per_byte(loss: float, tokens: int, bytes_: int) -> float:
+    """Nats per token -> bits per byte of text, comparable across tokenizers."""
     return loss / math.log(2) * tokens / bytes_
 
 
 # --------------------------------------------------------------------------------- cost
 
 
-def training_flops(cfg, tokens):
-    """Calculations that training takes: 6 a token and parameter, and attention's own.
+def training_flops(cfg: GPTConfig, tokens: int) -> int:
+    """Floating-point operations of training: 6 per parameter and token, and attention.
 
     Source: Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix B.
     """
@@ -122,6 +132,6 @@ def training_flops(cfg, tokens):
     return tokens * (6 * cfg.n_params + attention)
 
 
-def training_memory(cfg):
-    """Bytes of weights, gradients and AdamW's two means, without activations."""
+def training_memory(cfg: GPTConfig) -> int:
+    """Bytes of weights, gradients and AdamW's two moments, without activations."""
     return 4 * 4 * cfg.n_params

@@ -1,8 +1,9 @@
-"""One training in many processes, as torchrun starts them."""
+"""One training run in several processes, started by torchrun."""
 
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,32 +13,32 @@ from torch import distributed
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this one is."""
+    """Rank and world size."""
 
     rank: int = 0
     count: int = 1
 
     @property
-    def is_first(self):
-        """Whether this is the one process that writes."""
+    def is_first(self) -> bool:
+        """Whether this is rank 0, the only process that writes."""
         return self.rank == 0
 
 
 TORCHRUN_SETS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
-def process_count():
-    """How many processes torchrun has started; 1 without it.
+def process_count() -> int:
+    """The number of processes that torchrun started; 1 without it.
 
     Raises:
-        ValueError: WORLD_SIZE is no such number, or is there without what else
-            torchrun sets.
+        ValueError: WORLD_SIZE is not a positive number, or is set without the other
+            variables that torchrun sets.
     """
     given = os.environ.get("WORLD_SIZE", "1")
     if not given.isdecimal() or not int(given):
         raise ValueError(
-            f"WORLD_SIZE is {given!r}, must be a whole number from 1: unset it, or "
-            "start with torchrun"
+            f"WORLD_SIZE is {given!r}, must be a whole number, at least 1: unset it, "
+            "or start with torchrun"
         )
     count = int(given)
     for name in TORCHRUN_SETS if count > 1 else ():
@@ -54,11 +55,11 @@ def process_count():
 
 
 @contextmanager
-def connected():
-    """`Processes` as torchrun started them, connected; just this one without torchrun.
+def connected() -> Iterator[Processes]:
+    """Connects the processes that torchrun started; yields rank and world size.
 
-    With GPUs, each process takes the one of its local rank, and they talk through
-    NCCL; else through gloo. When torchrun is gone, each process ends.
+    With GPUs, each process uses the one with its local rank, and they communicate
+    through NCCL; otherwise through gloo. If torchrun dies, each process exits.
     """
     if process_count() == 1:
         yield Processes()
@@ -67,7 +68,10 @@ def connected():
     if torch.cuda.is_available():
         local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= gpus:
-            raise ValueError(f"{local + 1} processes but {gpus} GPUs on this machine")
+            raise ValueError(
+                f"{local + 1} processes but {gpus} GPUs on this machine: start at most "
+                "one process per GPU"
+            )
         torch.cuda.set_device(local)
     try:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
@@ -81,23 +85,23 @@ def connected():
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             raise OSError(
-                f"process {distributed.get_rank()} lost the others: the message of the "
-                "one that ended first says why"
+                f"process {distributed.get_rank()} lost its connection to the others: "
+                "see the message of the one that ended first"
             ) from error
         raise
     distributed.destroy_process_group()  # not after an error: it waits for the others
 
 
 def _end_with_torchrun():
-    """Ends this process when its parent is gone, whatever it is waiting for."""
+    """Ends this process once its parent has exited, even while it is blocked."""
     parent = os.getppid()
 
     def watch():
         while os.getppid() == parent:
             time.sleep(1)
         try:
-            os.write(2, b"gpt2lib: torchrun is gone, so its processes stop too\n")
-        finally:  # nobody may be left to read it
+            os.write(2, b"gpt2lib: torchrun has exited, so its processes stop too\n")
+        finally:  # stderr may be closed
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,8 +1,8 @@
-"""Loss becomes gradients, and gradients a better model; for a minute or for a week.
+"""The training loop: gradients, AdamW, the learning rate, and resuming.
 
-A step is a function of the weights, the optimizer, the seed and its own number: the
-batch, the learning rate and dropout all follow from the number. So a checkpoint needs
-no more than that to go on as if nothing had happened, with any number of processes.
+A step depends only on the weights, the optimizer's state, the seed and the number of
+the step, which determines the batch, the learning rate and dropout. These are the
+training state: enough to resume a run, with any number of processes.
 """
 
 import dataclasses
@@ -10,25 +10,28 @@ import math
 import random
 import time
 import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gpt2lib import files
 from gpt2lib.devices import autocast, move
 from gpt2lib.fast import check_not_prepared, speed_up
-from gpt2lib.training.loss import LossOf, count_tokens
+from gpt2lib.model import GPTModel
+from gpt2lib.training.loss import Batch, LossOf, count_tokens
 from gpt2lib.training.processes import Processes
 
-MAY_CHANGE = ("micro_batch_size", "compile")  # when a checkpoint goes on
+MAY_CHANGE = ("micro_batch_size", "compile")  # when a run is resumed
 
 # ----------------------------------------------------------------------------- settings
 
 
-def check_whole(name, value, lowest=1):
+def check_whole(name: str, value: object, lowest: int = 1) -> None:
     """Raises a ValueError unless `value` is a whole number, at least `lowest`."""
     if type(value) is not int or not lowest <= value < 2**63:
         raise ValueError(
@@ -36,28 +39,28 @@ def check_whole(name, value, lowest=1):
         )
 
 
-WHOLE = {"steps": 1, "micro_batch_size": 1, "warmup": 0, "seed": 0}  # and the lowest
+WHOLE = {"steps": 1, "micro_batch_size": 1, "warmup": 0, "seed": 0}  # lowest values
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Every choice of a training run but its data and model.
+    """The settings of a training run, apart from its data and model.
 
     Args:
-        steps: updates of the weights, from first to last.
-        learning_rate: the highest, reached after the warmup.
-        warmup: steps in which the rate rises from 0; a twentieth of them if None.
-        final_rate: fraction of learning_rate at which the cosine ends.
-        weight_decay: pull of the matrices to zero; vectors are left alone.
-        clip: longest gradient; longer ones are shortened to it.
-        micro_batch_size: rows that a process works on at once; all if None. Smaller
-            ones take less memory and give the same gradient.
-        precision: "float32", or "bfloat16" where it is safe (autocast).
-        compile: let torch.compile make the model faster.
-        seed: of the order of the data and of dropout.
+        steps: total number of weight updates.
+        learning_rate: the peak, reached at the end of the warmup.
+        warmup: steps of linear learning-rate warmup; steps // 20 if None.
+        final_rate: where the cosine ends, as a fraction of learning_rate.
+        weight_decay: applied to matrices only.
+        clip: maximum gradient norm.
+        micro_batch_size: rows that a process computes at once; all if None. Smaller
+            values use less memory and give the same gradient.
+        precision: "float32", or "bfloat16" for mixed precision (torch.autocast).
+        compile: use torch.compile.
+        seed: for the order of the data and for dropout.
 
     Raises:
-        ValueError: a value cannot work.
+        ValueError: a value is out of range.
     """
 
     steps: int
@@ -71,27 +74,27 @@ class TrainingSettings:
     compile: bool = False
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, lowest in WHOLE.items():
             if getattr(self, name) is not None or name in ("steps", "seed"):
                 check_whole(name, getattr(self, name), lowest)
         for name in ("learning_rate", "clip", "final_rate", "weight_decay"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not value >= 0:
-                raise ValueError(f"{name} must be a number from 0, got {value!r}")
+                raise ValueError(f"{name} must be a number >= 0, got {value!r}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
         if not self.clip > 0:
             raise ValueError(f"clip must be above 0, got {self.clip}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(
-                f"training knows the precisions float32 and bfloat16, "
+                "precision must be 'float32' or 'bfloat16' for training, "
                 f"got {self.precision!r}"
             )
 
 
-def learning_rate_at(step, settings):
-    """Up in a straight line, then down half a cosine.
+def learning_rate_at(step: int, settings: TrainingSettings) -> float:
+    """The learning rate of a step: linear warmup, then cosine decay.
 
     >>> run = TrainingSettings(steps=100, learning_rate=1.0, warmup=10)
     >>> [round(learning_rate_at(step, run), 2) for step in (0, 4, 9, 54, 99)]
@@ -112,10 +115,10 @@ def learning_rate_at(step, settings):
 # ------------------------------------------------------------------------- optimisation
 
 
-def decay_groups(model, weight_decay):
-    """AdamW's parameter groups: matrices decay; biases and norms, being vectors, don't.
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """AdamW's parameter groups: weight decay on matrices, none on biases and norms.
 
-    Parameters that take no gradient are left out; a tied head counts once.
+    Frozen parameters are left out; a tied output head counts once.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in parameters if p.ndim >= 2]
@@ -128,7 +131,7 @@ def decay_groups(model, weight_decay):
 
 @dataclass(frozen=True)
 class Progress:
-    """What one step did. Loss in nats per token, before the update."""
+    """Measurements of one step; loss in nats per token, before the update."""
 
     step: int
     loss: float
@@ -138,34 +141,40 @@ class Progress:
     seconds: float
 
     @property
-    def tokens_per_second(self):
+    def tokens_per_second(self) -> float:
         return self.tokens / self.seconds
 
 
 class Trainer:
-    """A model, its optimizer and the number of steps they have done.
+    """A model, its optimizer and the number of steps done.
 
-    `run` is a loop to look into: it yields after every step, and whoever iterates may
-    print, plot, evaluate, save or break. What was done stays in `model` and `history`,
-    after an interrupt too, and `run` goes on from there.
+    `run` yields after every step, so that the caller can print, plot, evaluate, save
+    or break. The results are in `model` and `history`, after an interrupt too, and
+    calling `run` again continues from there.
 
     Args:
-        processes: which of how many processes this is; see `connected`.
-        facts: what else must be the same when a checkpoint goes on, by name.
+        processes: rank and world size; see `connected`.
+        facts: by name, what else must be the same when a run is resumed.
     """
 
-    def __init__(self, model, settings, processes=None, **facts):
+    def __init__(
+        self,
+        model: GPTModel,
+        settings: TrainingSettings,
+        processes: Processes | None = None,
+        **facts: object,
+    ):
         check_not_prepared(model, "trained")
         self.model = speed_up(model)
         self.settings = settings
         self.processes = processes or Processes()
         self.facts = dataclasses.asdict(settings) | facts
         self.step = 0
-        self.history = []
+        self.history: list[Progress] = []
         self.optimizer = torch.optim.AdamW(
             decay_groups(model, settings.weight_decay), betas=(0.9, 0.95), fused=True
         )
-        self._loss_of = LossOf(model)
+        self._loss_of: nn.Module = LossOf(model)
         if settings.compile:
             self._loss_of = torch.compile(self._loss_of)
         if self.processes.count > 1:
@@ -173,23 +182,23 @@ class Trainer:
                 self._loss_of, gradient_as_bucket_view=True
             )
 
-    def run(self, batches):
+    def run(self, batches: Callable[[int], Batch]) -> Iterator[Progress]:
         """Trains to the last step, yielding `Progress` after each.
 
         Args:
-            batches: step -> (inputs, targets), the whole batch of all processes.
+            batches: step -> (inputs, targets) of the whole batch, for all processes.
         """
         while self.step < self.settings.steps:
             yield self.train_step(*batches(self.step))
 
-    def train_step(self, inputs, targets):
+    def train_step(self, inputs: torch.Tensor, targets: torch.Tensor) -> Progress:
         """One update from one batch; the loss is averaged over its tokens.
 
         Shapes: inputs (B, T), targets (B, T)
 
         Raises:
-            ValueError: rows that cannot be shared out among the processes.
-            FloatingPointError: loss or gradient is not finite; weights are untouched.
+            ValueError: the rows cannot be split evenly over the processes.
+            FloatingPointError: loss or gradient norm not finite; weights are unchanged.
         """
         start = time.perf_counter()
         tokens = count_tokens(targets)
@@ -200,7 +209,7 @@ class Trainer:
         ).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise FloatingPointError(
-                f"step {self.step + 1}: the loss is {loss}, its gradient {norm}. "
+                f"step {self.step + 1}: the loss is {loss}, the gradient norm {norm}. "
                 "The weights are those of the step before; a lower learning rate or a "
                 "longer warmup may help"
             )
@@ -214,10 +223,10 @@ class Trainer:
         return done
 
     def _backward(self, inputs, targets, tokens):
-        """Gradients of the whole batch's mean loss, in small parts; returns the loss.
+        """Gradients of the batch's mean loss, by micro-batches; returns that loss.
 
-        DDP averages the processes' gradients, so each scales its share up by their
-        number.
+        DDP averages the gradients of all processes, so each multiplies its own by
+        their number.
         """
         count, device = self.processes.count, self.model.device
         inputs, targets = self._own_rows(inputs), self._own_rows(targets)
@@ -245,14 +254,14 @@ class Trainer:
         count = self.processes.count
         if len(batch) % count:
             raise ValueError(
-                f"a batch of {len(batch)} rows cannot be shared out among {count} "
+                f"a batch of {len(batch)} rows cannot be split evenly over {count} "
                 f"processes: use a multiple of {count}"
             )
         return batch.chunk(count)[self.processes.rank]
 
     @contextmanager
     def _randomness(self):
-        """Dropout's seed follows from the step; the global generator is left alone."""
+        """Seeds dropout from the step; restores the global generator afterwards."""
         device = self.model.device
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -260,13 +269,13 @@ class Trainer:
             torch.manual_seed(random.Random(name).getrandbits(63))
             yield
 
-    # ------------------------------------------------------------------- stop and go on
+    # -------------------------------------------------------------- saving and resuming
 
-    def save(self, path):
-        """Writes all that `load` needs to go on exactly, whole or not at all.
+    def save(self, path: str | Path) -> None:
+        """Writes the training state, whole or not at all.
 
         Raises:
-            OSError: it could not be written; what was at `path` before is still there.
+            OSError: it could not be written; the previous file at `path` is kept.
         """
         state = {
             "step": self.step,
@@ -277,29 +286,29 @@ class Trainer:
         with files.atomic_write(path) as temporary:
             try:
                 torch.save(state, temporary)
-            except RuntimeError as error:  # torch's name for a full disk
+            except RuntimeError as error:  # torch raises it for a full disk
                 raise OSError(
-                    f"{path} could not be written, is the disk full? The one before, "
-                    f"if any, is kept ({str(error).splitlines()[0]})"
+                    f"{path} could not be written, is the disk full? The previous "
+                    f"one, if any, is kept ({str(error).splitlines()[0]})"
                 ) from error
 
-    def load(self, path):
-        """Goes back, or on, to where `save` was called.
+    def load(self, path: str | Path) -> None:
+        """Restores the training state that `save` wrote.
 
         Raises:
-            ValueError: not such a file, or one of another model or other settings.
+            ValueError: not a training state, or one of another model or other settings.
         """
         state = _read_checkpoint(path)
         there, same = state["facts"], self.facts | dataclasses.asdict(self.model.cfg)
         other = [
-            f"{name} {there.get(name)} there, {here} here"
+            f"{name} {there.get(name)}, not {here}"
             for name, here in same.items()
             if (there.get(name, here) == here) is not True and name not in MAY_CHANGE
         ]
         if other:
             raise ValueError(
-                f"{path} belongs to a run with {'; '.join(other)}: go on with the data "
-                "and settings it began with, or choose another folder"
+                f"{path} belongs to a run with {'; '.join(other)}: resume it with its "
+                "own data and settings, or choose another folder"
             )
         moments = self._moments(path, state)
         try:
@@ -310,7 +319,7 @@ class Trainer:
         self.step = state["step"]
 
     def _moments(self, path, state):
-        """AdamW's state in a checkpoint; its settings follow from the run's."""
+        """AdamW's saved moments, checked; its settings come from the run's."""
         moments, parameters = state["optimizer"].get("state"), []
         for group in self.optimizer.param_groups if state["step"] else ():
             parameters += group["params"]
@@ -334,21 +343,21 @@ CHECKPOINT_PARTS = {"step": int, "facts": dict, "model": dict, "optimizer": dict
 
 
 def _read_checkpoint(path):
-    """What `Trainer.save` wrote, if its checksums, which torch ignores, are right."""
+    """What `Trainer.save` wrote, after checking checksums, which torch.load ignores."""
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} is not as it was written")
+                    raise ValueError(f"wrong checksum of {damaged}")
             file.seek(0)
             state = torch.load(file, map_location="cpu", weights_only=True)
             for name, kind in CHECKPOINT_PARTS.items():
                 if not isinstance(state.get(name), kind):
                     raise ValueError(f"no {name}")
-        except Exception as error:  # a damaged file makes parsers stumble in many ways
+        except Exception as error:  # parsers fail on a damaged file in many ways
             reason = str(error).split("\n")[0] or type(error).__name__
             raise ValueError(
-                f"{path} is damaged or not a training checkpoint ({reason}): delete it "
-                "to begin again"
+                f"{path} is damaged or not a training state ({reason}): delete it to "
+                "start over"
             ) from error
     return state

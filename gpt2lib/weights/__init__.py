@@ -1,12 +1,12 @@
-"""A file becomes a model, and a model a file.
+"""A file to a model, and a model to a file.
 
 In reading order:
 
-    untrusted   files from outside: recognised, read in bounds, safely quoted
+    untrusted   files from outside: recognised, read within limits, quoted safely
     layouts     how each family of checkpoints names and lays out a GPT-2's tensors
-    tensors     a file -> named tensors, nothing in it ever run
+    tensors     a file -> named tensors, without running code from it
     loading     names and shapes -> a plan -> a model
-    saving      a model -> a folder that transformers opens, too
+    saving      a model -> a folder that transformers opens too
     vocabulary  a tokenizer's files -> tokens, ids, merges
     hub         downloads from the Hugging Face hub
 """

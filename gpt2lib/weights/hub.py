@@ -1,4 +1,4 @@
-"""Weights and data sets from the Hugging Face hub, whole or not at all."""
+"""Downloads of weights and data sets from the Hugging Face hub, checked by hash."""
 
 import fnmatch
 import hashlib
@@ -16,7 +16,7 @@ from gpt2lib.weights.untrusted import inside
 class Source:
     """Files of one repository on the Hugging Face hub, and the folder they go to.
 
-    `files` may hold one pattern such as "*.pth", which is looked up on the hub.
+    `files` may be one pattern, such as "*.pth", for names listed by the hub.
     """
 
     repo: str
@@ -68,22 +68,23 @@ SOURCES = {
 }
 
 
-def download(name, to=None):
+def download(name: str, to: str | Path | None = None) -> Path:
     """Fetches weights into bin/ or a data set into data/ and returns its folder.
 
-    An interrupted download goes on where it stopped; a file gets its name only when it
-    is whole, by the hash the hub announced; nothing goes over the network when
-    everything is there. HF_ENDPOINT and HF_HUB_OFFLINE are honoured.
+    An interrupted download resumes where it stopped. A file gets its name only once it
+    has the hash that the hub announced. If everything is there, the network is not
+    used. HF_ENDPOINT and HF_HUB_OFFLINE are honoured.
 
     Args:
         name: one of `SOURCES`.
-        to: another folder than the usual one.
+        to: a folder to use instead.
 
     Raises:
-        ValueError: a name that is not known.
-        FileNotFoundError: the hub has no such repository or file, or being offline.
-        ConnectionError: the hub cannot be reached, stopped answering, or sent other
-            bytes or names than it may.
+        ValueError: an unknown name.
+        FileNotFoundError: the hub has no such repository or file, or is switched off by
+            HF_HUB_OFFLINE.
+        ConnectionError: the hub cannot be reached, stopped answering, is not a Hugging
+            Face hub, or sent a file with another hash.
     """
     if name not in SOURCES:
         raise ValueError(
@@ -105,7 +106,7 @@ def download(name, to=None):
 
 
 def _is_complete(source, folder, record):
-    """Whether all files are there, with their hashes if a download recorded them."""
+    """Whether all files are there, with the hashes that a download recorded, if any."""
     try:
         hashes = dict(json.loads(record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -122,9 +123,10 @@ HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def _has_hash(path, hash):
-    """Whether a file has the hash the hub gives for it; if none is known, any content.
+    """Whether a file has the hub's hash; if none is known, whether it is not empty.
 
-    Large files have their sha256, small ones git's sha1, which covers the size too.
+    The hub gives sha256 for large files, for small ones git's sha1, which covers the
+    size too.
     """
     size = path.stat().st_size
     if not HASH.fullmatch(str(hash)):
@@ -138,9 +140,9 @@ def _has_hash(path, hash):
 
 def _fetch(name, source, folder):
     """Downloads the files of a source and returns their hashes by name."""
-    from huggingface_hub import errors  # here because it takes a while
+    from huggingface_hub import errors  # imported here since it is slow
 
-    # Read here because the client reads it only once, when it is first imported.
+    # Read here because the client reads it only once, at its first import.
     endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     try:
         return _fetch_files(source, folder, endpoint.rstrip("/"))
@@ -148,13 +150,13 @@ def _fetch(name, source, folder):
         response = getattr(error, "response", None)
         if response is not None and response.status_code in (401, 404):
             raise FileNotFoundError(
-                f"{name}: the hub has no {response.url}, or not for you "
+                f"{name}: the hub has no {response.url}, or gives you no access "
                 f"({response.status_code})"
             ) from error
         cause = str(error).partition("\n")[0] or type(error).__name__
         raise ConnectionError(
             f"{name} could not be downloaded from {endpoint} ({cause}): check the "
-            "connection and run the same again, it goes on where it stopped"
+            "connection and run the same again, it resumes where it stopped"
         ) from error
 
 
@@ -165,7 +167,7 @@ def _fetch_files(source, folder, endpoint):
     if "*" in names[0]:
         names = _list_files(source, endpoint)
     paths = {name: inside(folder, name) for name in names}
-    hashes, commit = {}, None  # all files are those of one commit
+    hashes, commit = {}, None  # all files come from one commit
     for file, path in paths.items():
         url = hf_hub_url(
             source.repo,
@@ -179,17 +181,17 @@ def _fetch_files(source, folder, endpoint):
 
 
 def _list_files(source, endpoint):
-    """The names of the files in a repository that a source's pattern asks for."""
+    """The names of the files in a repository that match a source's pattern."""
     from huggingface_hub import HfApi, get_session
 
-    # Fails at once where the listing would try for half a minute.
+    # Fails at once; the listing would retry for half a minute.
     get_session().head(endpoint, timeout=10)
     try:
         listed = HfApi(endpoint).list_repo_files(source.repo, repo_type=source.kind)
         names = fnmatch.filter(listed, source.files[0])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ConnectionError(
-            f"what answers at {endpoint} is not a Hugging Face hub: its listing of "
+            f"the server at {endpoint} is not a Hugging Face hub: its listing of "
             f"{source.repo} cannot be read ({type(error).__name__})"
         ) from error
     if not names:
@@ -198,10 +200,10 @@ def _list_files(source, endpoint):
 
 
 def _fetch_file(url, path):
-    """Downloads a file, unless it is there; what has arrived survives a failure.
+    """Downloads a file, unless it is there; after a failure, the part is kept.
 
-    Not with hf_hub_download: it starts over after a failure, takes minutes to report a
-    dead line, and believes a file that was truncated just after its download.
+    Not with hf_hub_download, which starts over after a failure, takes minutes to report
+    a dead connection, and accepts a file that was truncated after its download.
 
     Returns: its hash, and the commit it belongs to
     """
@@ -210,7 +212,7 @@ def _fetch_file(url, path):
 
     found = get_hf_file_metadata(url)
     if not HASH.fullmatch(found.etag or "") or found.commit_hash is None:
-        raise ConnectionError(f"what answers at {url} is not a Hugging Face hub")
+        raise ConnectionError(f"the server at {url} is not a Hugging Face hub")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{found.etag}.part")
     with WeakFileLock(path.with_name(f".{path.name}.lock")):  # one process at a time
@@ -221,7 +223,7 @@ def _fetch_file(url, path):
 
 
 def _complete(part, url, found):
-    """Fetches what is missing of a part. If that does not fit, starts over, once."""
+    """Downloads the rest of a part; if the hash is wrong then, starts over, once."""
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -233,7 +235,7 @@ def _complete(part, url, found):
             if found.size is None or had < found.size:
                 http_get(url, file, resume_size=had, headers=headers)
         except HfHubHTTPError as error:
-            if not had or error.response.status_code != 416:  # it cannot go on there
+            if not had or error.response.status_code != 416:  # it cannot resume there
                 raise
         file.flush()
         os.fsync(file.fileno())
@@ -243,5 +245,5 @@ def _complete(part, url, found):
     if had:
         return _complete(part, url, found)
     raise ConnectionError(
-        f"{url} sent other bytes than it announced: run the same again"
+        f"{url} sent a file with another hash than announced: run the same again"
     )

@@ -1,17 +1,18 @@
 """How each family of checkpoints names and lays out a GPT-2's tensors.
 
-Every GPT-2 checkpoint holds the same arrays under other names, some transposed, some
-with q, k and v in one matrix. All names that files use stand here.
+Every GPT-2 checkpoint holds the same tensors under different names, some transposed,
+some with q, k and v in one matrix. All names used in files are listed here.
 """
 
 import dataclasses
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gpt2lib.config import GPT2_124M, GPT2_355M, GPT2_774M, GPT2_1558M
+from gpt2lib.config import GPT2_124M, GPT2_355M, GPT2_774M, GPT2_1558M, GPTConfig
 from gpt2lib.model import GPTModel
 
 
@@ -19,7 +20,7 @@ from gpt2lib.model import GPTModel
 class Layout:
     """How one family of checkpoints names and lays out the tensors of `GPTModel`.
 
-    `names` maps parts of our names to theirs; what is not listed is called the same.
+    `names` maps parts of our names to theirs; all other parts are the same.
     """
 
     title: str
@@ -27,13 +28,13 @@ class Layout:
     fused_qkv: bool
     transposed: bool = False
 
-    def name(self, ours):
+    def name(self, ours: str) -> str:
         for our_part, their_part in self.names.items():
             ours = ours.replace(our_part, their_part)
         return ours
 
-    def shape(self, name, shape):
-        """The shape they give to the tensor with our `name` and `shape`."""
+    def shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape they store for the tensor with our `name` and `shape`."""
         return shape[::-1] if self.transposed and "trf_blocks" in name else shape
 
 
@@ -77,13 +78,13 @@ LAYOUTS = (
     Layout("gpt2lib", {}, fused_qkv=True),
 )
 QKV = ("W_query", "W_key", "W_value")
-CLASS_HEAD = "score.weight"  # transformers' name for the head of a classifier
+CLASS_HEAD = "score.weight"  # transformers' name for the classification head
 HEAD_BIAS = "out_head.bias"  # of the course's classifiers
 TIED = {"lm_head.weight": "wte.weight", "out_head.weight": "tok_emb.weight"}
-# Old checkpoints hold causal masks, which are no weights; attn.c_attn.bias is one.
+# Old checkpoints also hold causal masks; attn.c_attn.bias is a weight, not a mask.
 MASK = re.compile(r"\.attn\.(masked_)?bias$|\.attn?\.mask$")
 LORA = re.compile(r"\.lora_\w+(\.|$)|\.[AB]$|^base_model\.model\.")
-# Wrappers add parts to names, and whatever holds the model stands before its own.
+# Wrappers insert parts into names; a module that contains the model adds a prefix.
 WRAPPERS = re.compile(r"(?<![^.])_(orig_mod|(fsdp|checkpoint)_wrapped_module)\.")
 OWN_NAMES = re.compile(
     r"(?<![^.])(h\.\d|(wte|wpe|ln_f|lm_head|score)\.|"
@@ -91,8 +92,8 @@ OWN_NAMES = re.compile(
 )
 
 
-def own_name(name):
-    """A tensor's name without what wrappers and whoever holds the model put before."""
+def own_name(name: str) -> str:
+    """A tensor's name without what wrappers and containing modules have added."""
     name = WRAPPERS.sub("", name)
     own = OWN_NAMES.search(name)
     return name[own.start() :] if own else name
@@ -105,7 +106,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
     "ckpt.pt",
 )
-PART = re.compile(r"-\d+-of-\d+(?=\.\w+$)")  # of a name, where weights are in parts
+PART = re.compile(r"-\d+-of-\d+(?=\.\w+$)")  # in the name of one of several files
 STATE_DICTS = ("model", "model_state_dict", "state_dict", "module")
 
 # ----------------------------------------------------------------------------- settings
@@ -137,7 +138,7 @@ FIXED_SETTINGS = {
 
 
 class ShapesOnly(TorchFunctionMode):
-    """Skips drawing initial weights, for models that only lend their shapes."""
+    """Skips weight initialisation, for models that are built for their shapes only."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if getattr(func, "__module__", None) == "torch.nn.init":
@@ -145,8 +146,8 @@ class ShapesOnly(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def tensor_shapes(cfg):
-    """Name -> shape of every tensor of a model; only one of its blocks is built."""
+def tensor_shapes(cfg: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor of a model; only one block is built."""
     with ShapesOnly(), torch.device("meta"):
         tensors = GPTModel(dataclasses.replace(cfg, n_layers=1)).state_dict()
     shapes = {}
@@ -156,21 +157,21 @@ def tensor_shapes(cfg):
     return shapes
 
 
-def is_matrix(name):
-    """Whether our `name` is a matrix of a block; Hugging Face transposes those."""
+def is_matrix(name: str) -> bool:
+    """Whether our `name` is a matrix of a block; Hugging Face transposes these."""
     return "trf_blocks" in name and name.endswith(".weight")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One move of a plan: a tensor copied, one split into three, or three stacked."""
+    """One step of a plan: a tensor copied, split into three, or stacked from three."""
 
     sources: tuple[str, ...]
     targets: tuple[str, ...]
 
 
-def regroup(names, fused_qkv):
-    """Steps from tensors called `names` to q, k and v fused or separate."""
+def regroup(names: Iterable[str], fused_qkv: bool) -> Iterator[Step]:
+    """The steps from tensors called `names` to fused or separate q, k and v."""
     for name in names:
         separate = tuple(name.replace("W_qkv", w) for w in QKV)
         if "W_qkv" in name and not fused_qkv:

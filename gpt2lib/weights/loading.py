@@ -1,14 +1,15 @@
-"""A checkpoint becomes a model.
+"""A checkpoint to a model.
 
-Loading is first a plan, made from names and shapes alone (`plan_loading`), then carried
-out tensor by tensor (`load_model`), so that memory never holds the model twice. A
-checkpoint is untrusted: nothing in it is run.
+Loading is planned from names and shapes (`plan_loading`), then carried out tensor by
+tensor (`load_model`), so that memory never holds the model twice. A checkpoint is
+untrusted: nothing in it is run.
 """
 
 import dataclasses
 import re
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -38,6 +39,7 @@ from gpt2lib.weights.layouts import (
 from gpt2lib.weights.tensors import FLOATS, Checkpoint, same
 from gpt2lib.weights.untrusted import listed, quoted, some
 
+Tensors = dict[str, torch.Tensor]
 PRECISIONS = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -47,17 +49,21 @@ PRECISIONS = {
 
 
 def load_model(
-    name_or_path="pocket", *, device="cpu", precision="float32", fused_qkv=True
-):
+    name_or_path: str | Path = "pocket",
+    *,
+    device: str | torch.device = "cpu",
+    precision: str = "float32",
+    fused_qkv: bool = True,
+) -> GPTModel:
     """A model from any GPT-2 checkpoint, in eval mode.
 
     Args:
         name_or_path: a name in bin/, or the path of a folder or file in any of the
             `LAYOUTS`: safetensors (also sharded), PyTorch's .bin, .pt and .pth.
-        device: where its weights go.
-        precision: "float32"; "bfloat16" also computes in it. "float16" and "int8" are
-            weights to infer with, on a CPU: products are added up in float32 and in
-            whole numbers. On a GPU, float16 computes in it, and int8 is refused.
+        device: the device for the weights.
+        precision: "float32"; "bfloat16", for weights and computation; "float16" or
+            "int8", on a CPU weights prepared for inference, with sums in float32 or
+            integers. On a GPU, float16 is for computation too, and int8 is refused.
         fused_qkv: OpenAI's combined q, k, v matrix, or the course's three.
 
     Raises:
@@ -70,8 +76,13 @@ def load_model(
     return carry_out(plan, tensors, device, precision)
 
 
-def carry_out(plan, tensors, device="cpu", precision="float32"):
-    """The model of a plan, from the tensors it was made for, which are used up."""
+def carry_out(
+    plan: "LoadPlan",
+    tensors: Tensors,
+    device: str | torch.device = "cpu",
+    precision: str = "float32",
+) -> GPTModel:
+    """Builds the model of a plan; its tensors are removed as they are used."""
     to_prepare = _check_precision(precision, device)
     dtype = torch.float32 if to_prepare else PRECISIONS[precision]
     weights = dict(_take(plan, tensors, device, dtype))
@@ -91,7 +102,7 @@ def carry_out(plan, tensors, device="cpu", precision="float32"):
 
 
 def _warnings(plan, weights):
-    """What may be wrong with a model although everything fits."""
+    """Possible defects of a model whose tensors all fit."""
     if plan.heads_are_guessed:
         yield (
             f"does not say how many heads it has, so {plan.config.n_heads} is a guess "
@@ -106,12 +117,12 @@ def _warnings(plan, weights):
     if broken:
         yield (
             f"has NaN or infinity in {len(broken)} tensors ({some(broken)}): its "
-            "logits will be useless too, the training that made it had failed"
+            "logits will be useless, its training probably diverged"
         )
 
 
 def _check_precision(precision, device):
-    """Whether the weights are to be prepared; ValueError if they cannot be."""
+    """Whether to prepare the weights for inference; ValueError if impossible."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}")
     if precision == "int8" and not str(device).startswith("cpu"):
@@ -124,15 +135,15 @@ def _check_precision(precision, device):
 def _take(plan, tensors, device, dtype):
     """Yields (our name, new tensor) for every step of a plan.
 
-    A mapped file counts as memory once it was read. Opening it again every 64 MB lets
-    go of what was copied, so that the peak is little more than the model itself.
+    The pages of a mapped file count as memory once they are read. Mapping it again
+    every 64 MB releases them, so that the peak is little more than the model itself.
     """
     for name, shape in plan.zeros.items():
         yield name, torch.zeros(shape, device=device, dtype=dtype)
     taken = 0
     for step in plan.steps:
         if taken > 2**26 and plan.checkpoint.is_mapped:
-            tensors.clear()  # let go of the old mapping before making a new one
+            tensors.clear()  # release the old mapping before making a new one
             tensors |= plan.checkpoint.tensors()
             taken = 0
         parts = [tensors.pop(plan.layout.name(name)).detach() for name in step.sources]
@@ -151,21 +162,21 @@ def _take(plan, tensors, device, dtype):
 
 
 def _fold_head_bias(weights, bias):
-    """Moves the bias of a head for classes to where it has the same effect."""
+    """Moves a classification head's bias into final_norm.shift, to equal effect."""
     head, shift = weights["out_head.weight"], weights["final_norm.shift"]
-    # The shift whose product with the head is the bias; only CPUs all have float64.
+    # Solves head @ shift = bias, on the CPU since not all devices have float64.
     moved = torch.linalg.pinv(head.cpu().double()) @ bias.double()
     weights["final_norm.shift"] = (shift.cpu() + moved).to(shift)
 
 
-# ----------------------------------------------------------------------------- the plan
+# --------------------------------------------------------------------------------- plan
 
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """What loading a checkpoint will do; print it to read it.
+    """How a checkpoint will be loaded; print it for a summary.
 
-    `steps` are in our names. Everything is decided before any weight is read.
+    `steps` use our names. Everything is decided before any weight is copied.
     """
 
     checkpoint: Checkpoint
@@ -179,10 +190,10 @@ class LoadPlan:
     heads_are_guessed: bool = False
 
     @property
-    def is_course_classifier(self):
-        """Whether the course trained it to tell classes apart, at a padded position.
+    def is_course_classifier(self) -> bool:
+        """Whether it is a classifier of the course, trained at a padded position.
 
-        Its head has a bias, which `replace_head` and transformers never give it.
+        Its output head has a bias, unlike those of `replace_head` and transformers.
         """
         of_course = self.layout in COURSE_LAYOUTS or bool(self.folded)
         return bool(self.config.n_classes) and of_course
@@ -214,7 +225,7 @@ class LoadPlan:
         return "tied to tok_emb" if self.config.tied_head else "its own"
 
 
-def plan_loading(name_or_path, *, fused_qkv=True):
+def plan_loading(name_or_path: str | Path, *, fused_qkv: bool = True) -> LoadPlan:
     """Decides how a checkpoint becomes a model, before any weight is copied.
 
     Raises:
@@ -223,7 +234,9 @@ def plan_loading(name_or_path, *, fused_qkv=True):
     return make_plan(Checkpoint.at(files.find_model(name_or_path)), fused_qkv)[0]
 
 
-def make_plan(checkpoint, fused_qkv=True):
+def make_plan(
+    checkpoint: Checkpoint, fused_qkv: bool = True
+) -> tuple[LoadPlan, Tensors]:
     """The plan for a checkpoint, and its tensors."""
     path = checkpoint.path
     tensors, settings = checkpoint.read()
@@ -249,7 +262,7 @@ def make_plan(checkpoint, fused_qkv=True):
 
 
 def _is_dispensable(name, tensors, config):
-    """Whether a tensor may be dropped: masks, a copied head, zeros for no qkv bias."""
+    """Whether a tensor may be dropped: a mask, a tied head, zeros for no qkv bias."""
     if name in ("lm_head.weight", "out_head.weight"):
         return config.tied_head
     if name.endswith(".attn.c_attn.bias"):
@@ -267,7 +280,7 @@ def _find_layout(tensors, path):
     best = max(LAYOUTS, key=fit)
     if not fit(best):
         raise ValueError(
-            f"{path} holds tensors, but none of a GPT-2 ({some(tensors)}); known "
+            f"{path} holds tensors, but not those of a GPT-2 ({some(tensors)}); known "
             f"layouts: {', '.join(layout.title for layout in LAYOUTS)}"
         )
     if best is HUGGING_FACE:
@@ -289,7 +302,7 @@ def _infer_config(tensors, given, layout, path):
     if contradictions:
         raise ValueError(
             f"{path}: the config contradicts the tensors "
-            f"({'; '.join(contradictions)}): put the config that belongs to them"
+            f"({'; '.join(contradictions)}): use the config that belongs to them"
         )
     known = settings | known
     known.setdefault("emb_dim", GPTConfig.emb_dim)  # its absence is reported later
@@ -313,7 +326,7 @@ def _infer_config(tensors, given, layout, path):
 
 
 def _measure(tensors, layout, path):
-    """The part of the config that names and shapes tell."""
+    """The part of the config that follows from names and shapes."""
     names = ("tok_emb.weight", "pos_emb.weight", "final_norm.scale", "out_head.weight")
     found = [tensors.get(layout.name(name), torch.empty(())) for name in names]
     embedding, positions, norm, head = found
@@ -328,12 +341,12 @@ def _measure(tensors, layout, path):
     has_head = layout.name("out_head.weight") in tensors
     known["tied_head"] = not has_head or same(head, embedding)
     if head.ndim == embedding.ndim == 2 and 2 * len(head) < len(embedding):
-        known["n_classes"] = len(head)  # few; a head nearly as long is a damaged one
+        known["n_classes"] = len(head)  # an output head nearly as long is damaged
     return known
 
 
 def _count_blocks(tensors, layout, path):
-    """The number of blocks; one that is there shows that all before it must be."""
+    """The number of blocks; ValueError if one is missing before the last."""
     prefix = layout.name("trf_blocks.")
     block = re.compile(re.escape(prefix) + r"([0-9]{1,9})\.")
     present = {int(found[1]) for name in tensors if (found := block.match(name))}
@@ -349,12 +362,12 @@ def _count_blocks(tensors, layout, path):
 
 
 def _our_settings(given, path):
-    """What the settings beside the weights say, in our names."""
+    """The settings beside the weights, in our names."""
     for name, allowed in FIXED_SETTINGS.items():
         if given.get(name, allowed[0]) not in allowed:
             raise ValueError(
                 f"{path}: {name} is {quoted(given[name])}, but GPT-2 has "
-                f"{allowed[0]!r}, and gpt2lib computes nothing else"
+                f"{allowed[0]!r}, and gpt2lib supports nothing else"
             )
     settings = {}
     for ours, names in SETTINGS.items():
@@ -374,7 +387,7 @@ def _is_count(value):
 
 
 def _check_fit(tensors, expected, dropped, checkpoint, layout):
-    """One ValueError that names every tensor that does not fit."""
+    """Raises one ValueError that lists every tensor that does not fit."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     missing = [name for name in expected if name not in shapes]
     known = expected.keys() | set(dropped)
@@ -399,15 +412,17 @@ def _check_fit(tensors, expected, dropped, checkpoint, layout):
         )
     if sum(tensor.nbytes for tensor in used.values()) > checkpoint.n_bytes:
         raise ValueError(
-            f"{checkpoint.path} was refused: several of its tensors are the same "
+            f"{checkpoint.path} was refused: several of its tensors share their "
             "numbers, so that it asks for more memory than the file has"
         )
 
 
-# ------------------------------------------------------------- OpenAI's models, by name
+# ---------------------------------------------------------------------- OpenAI's models
 
 
-def load_openai_124m_gpt2(device="cpu", eval_mode=False):
+def load_openai_124m_gpt2(
+    device: str | torch.device = "cpu", eval_mode: bool = False
+) -> GPTModel:
     """OpenAI's GPT-2 with 124M parameters, from bin/; in train mode unless eval_mode.
 
     Raises:
@@ -416,8 +431,10 @@ def load_openai_124m_gpt2(device="cpu", eval_mode=False):
     return _load_openai("gpt2_124m_compat_openai.pth", "gpt2", device, eval_mode)
 
 
-def load_openai_355m_gpt2(device="cpu", eval_mode=False):
-    """As `load_openai_124m_gpt2`, the model with 355M parameters."""
+def load_openai_355m_gpt2(
+    device: str | torch.device = "cpu", eval_mode: bool = False
+) -> GPTModel:
+    """As `load_openai_124m_gpt2`, for the model with 355M parameters."""
     return _load_openai("gpt2_355m_compat_openai.pth", "gpt2-medium", device, eval_mode)
 
 

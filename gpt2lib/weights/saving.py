@@ -1,4 +1,4 @@
-"""A model becomes a folder that `load_model` and transformers open."""
+"""A model to a folder that `load_model` and transformers open."""
 
 import json
 from contextlib import ExitStack
@@ -20,23 +20,28 @@ from gpt2lib.weights.tensors import write_tensors
 from gpt2lib.weights.untrusted import some
 
 
-def save_model(model, folder, tokenizer=None, settings=None):
+def save_model(
+    model: torch.nn.Module,
+    folder: str | Path,
+    tokenizer=None,
+    settings: dict[str, object] | None = None,
+) -> None:
     """Writes a folder that transformers opens too: config.json and model.safetensors.
 
     Args:
-        folder: made if need be; files of the same name are replaced.
+        folder: created if necessary; files of the same name are replaced.
         tokenizer: a `BPETokenizer` to store with the model (vocab.json, merges.txt).
         settings: more entries for config.json.
 
     Raises:
         ValueError: a tokenizer that cannot be saved, LoRA layers, or weights prepared
-            to infer.
+            for inference.
     """
     check_not_prepared(model, "saved")
     if tokenizer is not None and not hasattr(tokenizer, "save"):
         raise ValueError(
-            f"a BPETokenizer is needed to save it with the model, got {tokenizer!r}: "
-            'load_tokenizer("gpt2") is one, after "python -m gpt2lib download gpt2"'
+            f"only a BPETokenizer can be saved with a model, got {tokenizer!r}: use "
+            'load_tokenizer("gpt2"), after "python -m gpt2lib download gpt2"'
         )
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     tensors = _hugging_face_tensors(model)
@@ -61,7 +66,7 @@ def _hugging_face_tensors(model):
     head = weights.pop("out_head.weight") if cfg.tied_head else None
     if head is not None and not head.equal(weights["tok_emb.weight"]):
         raise ValueError(
-            "the head is no longer the token embedding, although cfg.tied_head: call "
+            "the output head is not the token embedding, although cfg.tied_head: call "
             "model.tie_head(), or use a config with tied_head=False"
         )
     tensors = {}
@@ -79,7 +84,7 @@ def _hugging_face_tensors(model):
 
 
 def _check_is_gpt2(cfg, weights):
-    """Refuses to save what `load_model` would not open."""
+    """Raises ValueError for a model that `load_model` could not open."""
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wanted = tensor_shapes(cfg)
     names = shapes.keys() | wanted.keys()
@@ -87,8 +92,8 @@ def _check_is_gpt2(cfg, weights):
     if other:
         raise ValueError(
             f"the model's tensors are not those of its cfg ({some(other)}): if it has "
-            "LoRA layers, call merge_lora(model) before saving; a head for classes "
-            "comes from replace_head(model, n_classes)"
+            "LoRA layers, call merge_lora(model) before saving; for a classification "
+            "head, use replace_head(model, n_classes)"
         )
 
 
@@ -115,7 +120,8 @@ def _hugging_face_config(model, tokenizer, settings):
         "bos_token_id": end,
         "eos_token_id": end,
         "dtype": str(model.tok_emb.weight.dtype).removeprefix("torch."),
-        **({"pad_token_id": end} if cfg.n_classes else {}),  # read just before it
+        # transformers classifies at the token before the padding.
+        **({"pad_token_id": end} if cfg.n_classes else {}),
         **{name: allowed[0] for name, allowed in FIXED_SETTINGS.items()},
         **settings,
         **(_labels(cfg.n_classes, settings) if cfg.n_classes else {}),
@@ -123,7 +129,7 @@ def _hugging_face_config(model, tokenizer, settings):
 
 
 def _labels(n_classes, settings):
-    """The names of all classes, by which transformers counts them."""
+    """The names of all classes; transformers takes their number from here."""
     usual = {i: f"LABEL_{i}" for i in range(n_classes)}
     names = {str(i): name for i, name in settings.get("id2label", usual).items()}
     if names.keys() != set(map(str, usual)):

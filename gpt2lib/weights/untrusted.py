@@ -1,22 +1,24 @@
-"""Files from outside: recognised by their first bytes, read in bounds, safely quoted.
+"""Files from outside: recognised by first bytes, read within limits, quoted safely.
 
-Any of them may be damaged, something else, or made to do harm: nothing is allocated or
-printed because a file says so.
+Any of them may be damaged, of another kind, or malicious: nothing is allocated or
+printed just because a file says so.
 """
 
 import codecs
 import json
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 MOST_JSON = 2**25  # bytes; the largest vocabularies take 10 MB
 MOST_NAMES = 200  # in one message
 
-# ----------------------------------------------------------------------- what a file is
+# ------------------------------------------------------------------------ file formats
 
 
 class Format(NamedTuple):
-    """A kind of file that is not read: how it begins, how it is called, what to do."""
+    """An unsupported kind of file: its first bytes, usual names, and what to do."""
 
     what: str
     start: bytes
@@ -73,12 +75,12 @@ FORMATS = (
 )
 
 
-def recognise(name, start=b""):
-    """What a file is that gpt2lib cannot read, a `Format`; None for any other.
+def recognise(name: str, start: bytes = b"") -> Format | None:
+    """The `Format` of a file that gpt2lib cannot read; None for any other file.
 
     Args:
-        name: the file's name, which decides where the first bytes do not.
-        start: some hundred of the first bytes.
+        name: the file's name, used if the first bytes do not decide.
+        start: the first few hundred bytes.
     """
     start = start.removeprefix(b"\xef\xbb\xbf")
     for format in FORMATS:
@@ -90,7 +92,7 @@ def recognise(name, start=b""):
 
 
 def _reads_as_text(start):
-    """Whether bytes are UTF-8, the last letter perhaps cut, without control codes."""
+    """Whether bytes are UTF-8 without control characters, perhaps cut at the end."""
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
@@ -98,7 +100,7 @@ def _reads_as_text(start):
     return bool(text) and all(c.isprintable() or c in "\t\r\n\ufeff" for c in text)
 
 
-# How files begin that are neither text in UTF-8 nor token ids.
+# First bytes of files that are neither UTF-8 text nor token ids.
 KINDS = {
     b"\xff\xfe": "UTF-16 or UTF-32",
     b"\xfe\xff": "UTF-16",
@@ -115,16 +117,16 @@ KINDS = {
 }
 
 
-def kind_of(start):
-    """What a file is that begins with these bytes; None for text and token ids."""
+def kind_of(start: bytes) -> str | None:
+    """The kind of file that starts with these bytes; None for text and token ids."""
     return next((KINDS[magic] for magic in KINDS if start.startswith(magic)), None)
 
 
-# ---------------------------------------------------------------- reading within bounds
+# ---------------------------------------------------------------------- bounded reading
 
 
-def read_text(path):
-    """A text file of settings or of a vocabulary, with or without byte order mark.
+def read_text(path: Path) -> str:
+    """A settings or vocabulary file in UTF-8, with or without a byte order mark.
 
     Raises:
         ValueError: too large, or not UTF-8.
@@ -132,20 +134,22 @@ def read_text(path):
     size = path.stat().st_size
     if size > MOST_JSON:
         raise ValueError(
-            f"{path} has {size:,} bytes, at most {MOST_JSON:,} are read: it is not "
-            "what its name says, get it again"
+            f"{path} has {size:,} bytes, at most {MOST_JSON:,} are allowed: it is not "
+            "what its name says, download it again"
         )
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}): get it again") from error
+        raise ValueError(
+            f"{path} is not UTF-8 text ({error}): download it again"
+        ) from error
 
 
-def read_json(path):
+def read_json(path: Path) -> dict:
     """The object in a JSON file.
 
     Raises:
-        ValueError: something else is in it.
+        ValueError: not a JSON object.
     """
     text = read_text(path)
     try:
@@ -153,15 +157,15 @@ def read_json(path):
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
         raise ValueError(
-            f"{path} is no JSON object ({reason}): get it again"
+            f"{path} is not a JSON object ({reason}): download it again"
         ) from error
     if not isinstance(contents, dict):
-        raise ValueError(f"{path} is no JSON object: get it again")
+        raise ValueError(f"{path} is not a JSON object: download it again")
     return contents
 
 
-def inside(folder, name):
-    """folder / name, where the name comes from a stranger, such as a hub or a file.
+def inside(folder: Path, name: str) -> Path:
+    """folder / name, for a name from an untrusted source, such as a hub or a file.
 
     Raises:
         ValueError: not a plain relative path: absolute, hidden, or out of the folder.
@@ -170,7 +174,7 @@ def inside(folder, name):
     plain = all(re.fullmatch(r"[^.\\:\s][^\\:]{,254}", part) for part in parts)
     if not plain or not name.isprintable():
         raise ValueError(
-            f"{shown(name)!r} was given as the name of a file, but is no plain "
+            f"{shown(name)!r} was given as the name of a file, but is not a plain "
             f"relative path: nothing outside {folder} is opened or written"
         )
     return folder.joinpath(*parts)
@@ -179,8 +183,8 @@ def inside(folder, name):
 # ------------------------------------------------------------------------------ quoting
 
 
-def shown(name, limit=100):
-    """A name from a file, safe to print: one line, no control characters, not long."""
+def shown(name: object, limit: int = 100) -> str:
+    """A name from a file, safe to print: one short line without control characters."""
     start = str(name)[: limit + 1]
     text = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in start
@@ -188,24 +192,24 @@ def shown(name, limit=100):
     return text[:limit] + "..." if len(text) > limit else text
 
 
-def quoted(value):
-    """A value from a file as Python writes it, safe to print."""
+def quoted(value: object) -> str:
+    """The repr of a value from a file, safe to print."""
     try:
         return shown(repr(value))
-    except (RecursionError, ValueError):  # nested too deep, or a number too long
+    except (RecursionError, ValueError):  # nested too deep, or too long a number
         return f"a {type(value).__name__} that cannot be shown"
 
 
-def some(names, limit=3):
-    """The first few names of many, for a message."""
+def some(names: Iterable[object], limit: int = 3) -> str:
+    """The first few of many names, for a message."""
     names = list(names)
     return ", ".join(map(shown, names[:limit])) + (
         ", ..." if len(names) > limit else ""
     )
 
 
-def listed(names, separator=", "):
-    """All names, for a message; of very many the first, and how many more."""
+def listed(names: list[str], separator: str = ", ") -> str:
+    """All names, for a message; of very many, the first and how many more."""
     more = len(names) - MOST_NAMES
     names = [shown(name, 200) for name in names[:MOST_NAMES]]
     return separator.join(names + [f"{more} more"] * (more > 0)) or "none"

@@ -1,8 +1,8 @@
-"""A tokenizer's files, read as they are: tokens written in the byte alphabet.
+"""A tokenizer's files, whose tokens are written in the byte alphabet.
 
-Two forms hold the same: vocab.json with merges.txt, as GPT-2 was published, and
-tokenizer.json, which is all that transformers 5 writes. Where both are there,
-tokenizer.json counts, as it does for transformers.
+Two formats hold the same: vocab.json with merges.txt, as GPT-2 was published, and
+tokenizer.json, the only one that transformers 5 writes. If both are there, the latter
+is used, as transformers does.
 """
 
 import fnmatch
@@ -23,8 +23,8 @@ OTHER_FILES = {
     "sentencepiece*.model": "SentencePiece",
 }
 GPT2_SIZES = range(50257, 50304 + 1)  # some programs pad the vocabulary
-# What tokenizer.json may say; None is a setting that is absent.
-SUPPORTED = {
+# Supported settings of tokenizer.json; None stands for an absent one.
+SUPPORTED: dict[tuple[str, ...], tuple] = {
     ("model", "type"): ("BPE", None),
     ("model", "dropout"): (None, 0),
     ("model", "byte_fallback"): (False, None),
@@ -40,22 +40,25 @@ SUPPORTED = {
 
 
 class Vocabulary(NamedTuple):
-    """Ids of tokens, pairs to merge, and tokens added to the two as whole texts."""
+    """Ids of tokens, pairs to merge, and ids of tokens added as whole texts."""
 
     ids: dict[str, int]
     merges: list[tuple[str, str]]
     added: dict[str, int]
 
 
-def other_tokenizer(folder):
-    """The first file of a tokenizer that is no byte-level BPE and its kind, or None."""
+def other_tokenizer(folder: Path) -> tuple[str, str] | None:
+    """The first file of another kind of tokenizer, and the kind; None if none."""
     for path in sorted(folder.iterdir()):
         for pattern, kind in OTHER_FILES.items():
             if fnmatch.fnmatch(path.name, pattern):
                 return path.name, kind
+    return None
 
 
-def read_vocabulary(folder, alphabet):
+def read_vocabulary(
+    folder: str | Path, alphabet: dict[int, str]
+) -> tuple[dict[bytes, int], list[tuple[bytes, bytes]], dict[str, int]]:
     """The tokenizer in a folder: vocab, merges and special tokens of a `BPETokenizer`.
 
     Tokens that are neither bytes nor merges are special tokens.
@@ -65,8 +68,8 @@ def read_vocabulary(folder, alphabet):
 
     Raises:
         FileNotFoundError: vocab.json or merges.txt is missing.
-        ValueError: a file is not what its name says, they do not fit together, or the
-            tokenizer is of another kind.
+        ValueError: a file is damaged, the files do not fit together, or the tokenizer
+            is of another kind.
     """
     folder = Path(folder)
     try:
@@ -74,15 +77,15 @@ def read_vocabulary(folder, alphabet):
         if config.is_file() and read_json(config).get("add_prefix_space"):
             raise ValueError("tokenizer_config.json sets add_prefix_space")
         if (folder / IN_ONE_FILE).is_file():
-            found = _read_one_file(read_json(folder / IN_ONE_FILE))
+            found: Vocabulary = _read_one_file(read_json(folder / IN_ONE_FILE))
         else:
             found = _read_two_files(folder)
         _check_ids(found)
         return _in_bytes(*found, alphabet)
     except ValueError as error:
         raise ValueError(
-            f"the tokenizer in {folder} is not a byte-level BPE tokenizer as GPT-2's "
-            f"({error}): get its files again, or use what made it"
+            f"the tokenizer in {folder} is not a byte-level BPE tokenizer like GPT-2's "
+            f"({error}): download its files again, or use the program that made them"
         ) from error
 
 
@@ -93,8 +96,8 @@ def _read_two_files(folder):
         raise ValueError("{} is a file of {}".format(*other))
     if missing:
         raise FileNotFoundError(
-            f"{folder} has no {' and no '.join(missing)}: a tokenizer is both files, "
-            "copy them there or download the model again"
+            f"{folder} has no {' and no '.join(missing)}: a tokenizer needs both, copy "
+            "them there or download the model again"
         )
     vocab, merges = (folder / name for name in TOKENIZER_FILES)
     added = folder / "added_tokens.json"
@@ -113,7 +116,7 @@ def _read_one_file(contents):
             value = value.get(key) if isinstance(value, dict) else None
         if value not in supported:
             raise ValueError(
-                f"tokenizer.json has {'.'.join(place)} {quoted(value)}, "
+                f"tokenizer.json has {'.'.join(place)} {quoted(value)}, only "
                 f"{supported[0]!r} is supported"
             )
     model = contents.get("model")
@@ -126,7 +129,7 @@ def _read_one_file(contents):
     if not (isinstance(ids, dict) and isinstance(merges, list)):
         raise ValueError("tokenizer.json has no vocab with merges")
     if not isinstance(added, list):
-        raise ValueError("tokenizer.json has added_tokens that are no list")
+        raise ValueError("tokenizer.json has added_tokens that are not a list")
     return Vocabulary(ids, [*map(_pair, merges)], dict(map(_added, added)))
 
 
@@ -139,7 +142,7 @@ def _pair(merge):
 
 
 def _added(token):
-    """Text and id of an added token, which must stand for exactly its text."""
+    """Text and id of an added token, which must match its text exactly."""
     if not isinstance(token, dict) or not _is_name(token.get("content")):
         raise ValueError(f"the added token {quoted(token)} has no content")
     for flag in ("lstrip", "rstrip", "single_word"):
@@ -153,12 +156,12 @@ def _is_name(value):
 
 
 def _check_ids(found):
-    """Ids must be those of rows of an embedding: 0, 1, ... with few gaps, each once."""
+    """Ids must index an embedding: 0, 1, ... with few gaps, each used once."""
     ids = found.ids | found.added
     for token, id in ids.items():
         if type(id) is not int or not 0 <= id < 2 * len(ids):
             raise ValueError(
-                f"the id of {shown(token)!r} is {quoted(id)} among {len(ids)} ids"
+                f"the id of {shown(token)!r} is {quoted(id)}, with only {len(ids)} ids"
             )
         if found.ids.get(token, id) != id:
             raise ValueError(f"{shown(token)!r} has two ids")
@@ -167,7 +170,7 @@ def _check_ids(found):
 
 
 def _in_bytes(ids, merges, added, alphabet):
-    """Vocab, merges and special tokens, out of the byte alphabet."""
+    """Vocab, merges and special tokens, decoded from the byte alphabet."""
     byte_of = {character: byte for byte, character in alphabet.items()}
     made = byte_of.keys() | {a + b for a, b in merges}
     vocab = {token: id for token, id in ids.items() if token in made}
@@ -177,7 +180,7 @@ def _in_bytes(ids, merges, added, alphabet):
     unmade = [repr(t) for t in ids if "Ġ" in t and t not in made and t not in added]
     if without or foreign:
         raise ValueError(f"there is no id, or no bytes, for {(without + foreign)[0]}")
-    if unmade:  # it has a space, which no special token is written with
+    if unmade:  # it has a space (Ġ), so it is no special token
         raise ValueError(f"no merge makes {unmade[0]}: merges.txt is cut off")
 
     def to_bytes(token):
@@ -188,7 +191,13 @@ def _in_bytes(ids, merges, added, alphabet):
     return {to_bytes(token): id for token, id in vocab.items()}, pairs, specials
 
 
-def write_vocabulary(folder, vocab, merges, special_tokens, alphabet):
+def write_vocabulary(
+    folder: str | Path,
+    vocab: dict[bytes, int],
+    merges: list[tuple[bytes, bytes]],
+    special_tokens: dict[str, int],
+    alphabet: dict[int, str],
+) -> None:
     """Writes vocab.json and merges.txt as Hugging Face's GPT-2 tokenizer does."""
     written = {token: "".join(alphabet[byte] for byte in token) for token in vocab}
     ids = {written[token]: id for token, id in vocab.items()} | special_tokens
@@ -197,22 +206,22 @@ def write_vocabulary(folder, vocab, merges, special_tokens, alphabet):
     text = json.dumps(ids, ensure_ascii=False) + "\n"
     files.write_text(folder / "vocab.json", text)
     files.write_text(folder / "merges.txt", "#version: 0.2\n" + "".join(lines))
-    for name in (IN_ONE_FILE, "added_tokens.json"):  # they would count more
+    for name in (IN_ONE_FILE, "added_tokens.json"):  # they would take precedence
         (folder / name).unlink(missing_ok=True)
 
 
-# --------------------------------------------------------------------------- what fits
+# ----------------------------------------------------------------------- compatibility
 
 
-def has_tokenizer(path):
-    """Whether a model brings a tokenizer, of whatever kind, in its folder."""
+def has_tokenizer(path: str | Path) -> bool:
+    """Whether a tokenizer, of any kind, is in a model's folder."""
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     ours = any((folder / name).is_file() for name in (*TOKENIZER_FILES, IN_ONE_FILE))
     return ours or other_tokenizer(folder) is not None
 
 
-def check_tokenizer_fits(tokenizer, vocab_size):
-    """Refuses a tokenizer with ids that a model does not know; fewer are padding.
+def check_tokenizer_fits(tokenizer, vocab_size: int) -> None:
+    """Refuses a tokenizer with more ids than a model; with fewer, the model is padded.
 
     Raises:
         ValueError
@@ -225,8 +234,8 @@ def check_tokenizer_fits(tokenizer, vocab_size):
         )
 
 
-def check_gpt2s_fits(folder):
-    """Refuses GPT-2's tokenizer for a model whose config.json is of another size.
+def check_gpt2s_fits(folder: Path) -> None:
+    """Refuses GPT-2's tokenizer for a model whose config.json has another size.
 
     Raises:
         FileNotFoundError
@@ -235,7 +244,7 @@ def check_gpt2s_fits(folder):
     size = read_json(config).get("vocab_size") if config.is_file() else None
     if type(size) is int and size not in GPT2_SIZES:
         raise FileNotFoundError(
-            f"{folder} has no tokenizer, and GPT-2's, of {GPT2_SIZES[0]} ids, does not "
-            f"fit its model of vocab_size {size}: put the model's vocab.json and "
+            f"{folder} has no tokenizer, and GPT-2's, with {GPT2_SIZES[0]} ids, does "
+            f"not fit its vocab_size {size}: put the model's vocab.json and "
             "merges.txt, or its tokenizer.json, there"
         )
