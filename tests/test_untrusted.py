@@ -34,7 +34,7 @@ def state():
         ("saved_model.pb", b"\x08\x01\x12\x99" + bytes(99), "a TensorFlow file"),
         ("m.msgpack", b"\x81\xabtransformer\x84" + bytes(99), "a Flax file"),
         ("m.npy", b"\x93NUMPY\x01\0" + bytes(99), "a NumPy file"),
-        ("m.parquet", b"PAR1" + bytes(99), "a data set"),
+        ("m.parquet", b"PAR1" + bytes(99), "a parquet file"),
         ("m.pt", b"\x1f\x8b\x08\0" + bytes(99), "a compressed file"),
         ("m.pth", b"data" + bytes(253) + b"ustar\0" + bytes(99), "a tar archive"),
         ("m.pth", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),

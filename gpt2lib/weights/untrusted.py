@@ -30,14 +30,34 @@ NEVER = "(?!)"  # matches nothing
 ORIGINAL = "take the model.safetensors or pytorch_model.bin of the same model"
 UNPACK = "unpack it and give what is inside"
 AGAIN = "download the weights again"
-FORMATS = (
+MODEL = "give a model"
+# Recognised wherever a text, token ids or weights are expected.
+ARCHIVES_AND_DOCUMENTS = (
+    Format("UTF-16 or UTF-32", rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff", NEVER, AGAIN),
+    Format("a zip archive", rb"PK\x03\x04", r"\.zip$", UNPACK),
+    Format(
+        "a compressed file",
+        rb"\x1f\x8b\x08|\x28\xb5\x2f\xfd|\xfd7zXZ|7z\xbc\xaf|BZh|Rar!",
+        r"\.(gz|zst|xz|7z|bz2|rar)$",
+        UNPACK,
+    ),
+    Format("a parquet file", rb"PAR1", r"\.parquet$", MODEL),
+    Format("an Arrow file", rb"ARROW1", r"\.arrow$", MODEL),
+    Format(
+        "a NumPy file", rb"\x93NUMPY", r"\.np[yz]$", "save a dict of tensors by name"
+    ),
+    Format("a PDF", rb"%PDF", r"\.pdf$", MODEL),
+    Format("an RTF document", rb"\{\\rtf", r"\.rtf$", MODEL),
+    Format("an Office document", rb"\xd0\xcf\x11\xe0", r"\.(docx?|xlsx?)$", MODEL),
+)
+# Recognised where weights are expected; token ids might start with the same bytes.
+OTHER_WEIGHTS = (
     Format(
         "a LoRA adapter of PEFT",
         NEVER.encode(),
         r"^adapter_(config|model)\.",
         "merge it into its model there (merge_and_unload) and save that",
     ),
-    Format("a zip archive", NEVER.encode(), r"\.zip$", UNPACK),
     Format("a GGUF file of llama.cpp", rb"GGUF", r"\.gguf$", ORIGINAL),
     Format("a GGML file of llama.cpp", rb"lmgg|fmgg|tjgg", r"\.ggml$|^ggml-", ORIGINAL),
     Format("an ONNX file", rb"\x08[\x03-\x20][\x12\x1a\x22\x3a]", r"\.onnx$", ORIGINAL),
@@ -50,16 +70,6 @@ FORMATS = (
     ),
     Format(
         "a Flax file (msgpack)", rb"[\x81-\x8f][\xa1-\xbf]", r"\.msgpack$", ORIGINAL
-    ),
-    Format(
-        "a NumPy file", rb"\x93NUMPY", r"\.np[yz]$", "save a dict of tensors by name"
-    ),
-    Format("a data set", rb"PAR1|ARROW1", r"\.(parquet|arrow)$", "give a model"),
-    Format(
-        "a compressed file",
-        rb"\x1f\x8b|\x28\xb5\x2f\xfd|\xfd7zXZ|7z\xbc\xaf|BZh|Rar!",
-        r"\.(gz|zst|xz|7z|bz2|rar)$",
-        UNPACK,
     ),
     Format("a tar archive", rb".{257}ustar", r"\.tar$", UNPACK),
     Format(
@@ -83,12 +93,13 @@ def recognise(name: str, start: bytes = b"") -> Format | None:
         start: the first few hundred bytes.
     """
     start = start.removeprefix(b"\xef\xbb\xbf")
-    for format in FORMATS:
+    formats = ARCHIVES_AND_DOCUMENTS + OTHER_WEIGHTS
+    for format in formats:
         if re.match(format.start, start, re.DOTALL):
             return format
     if _reads_as_text(start):
         return Format("a text file", b"", "", AGAIN)
-    return next((f for f in FORMATS if re.search(f.names, name)), None)
+    return next((f for f in formats if re.search(f.names, name)), None)
 
 
 def _reads_as_text(start):
@@ -100,26 +111,12 @@ def _reads_as_text(start):
     return bool(text) and all(c.isprintable() or c in "\t\r\n\ufeff" for c in text)
 
 
-# First bytes of files that are neither UTF-8 text nor token ids.
-KINDS = {
-    b"\xff\xfe": "UTF-16 or UTF-32",
-    b"\xfe\xff": "UTF-16",
-    b"\0\0\xfe\xff": "UTF-32",
-    b"PK\x03\x04": "a zip archive",
-    b"\x1f\x8b\x08": "a gzip archive",
-    b"\x28\xb5\x2f\xfd": "a zstd archive",
-    b"PAR1": "a parquet file",
-    b"ARROW1": "an Arrow file",
-    b"\x93NUMPY": "a NumPy array",
-    b"%PDF": "a PDF",
-    b"{\\rtf": "an RTF document",
-    b"\xd0\xcf\x11\xe0": "an Office document",
-}
-
-
 def kind_of(start: bytes) -> str | None:
     """The kind of file that starts with these bytes; None for text and token ids."""
-    return next((KINDS[magic] for magic in KINDS if start.startswith(magic)), None)
+    for format in ARCHIVES_AND_DOCUMENTS:
+        if re.match(format.start, start):
+            return format.what
+    return None
 
 
 # ---------------------------------------------------------------------- bounded reading
