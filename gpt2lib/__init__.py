@@ -7,10 +7,10 @@
 | config     | the shape of a model, checked; the four published sizes            |
 | tokenizer  | text <-> ids: words, byte-level BPE that trains, GPT-2's           |
 | data       | ids -> windows of inputs and targets                               |
-| attention  | the ladder from plain averaging to GPT-2's multi-head attention    |
+| attention  | from plain averages to GPT-2's multi-head attention; the KV cache  |
 | model      | ids -> logits: LayerNorm, FeedForward, TransformerBlock, GPTModel  |
-| generate   | ids -> more ids: KV cache, sampling, streaming                     |
-| fast       | all about processors: the same model, computed in faster ways      |
+| generate   | ids -> more ids: sampling, batches, streaming                      |
+| fast       | all about processors: the same model, faster; float16 and int8     |
 | devices    | which device computes: the one asked for, or the best there is     |
 | files      | where bin/ and data/ are, files written whole or not at all        |
 | weights    | a file <-> a model: layouts, plans, tokenizer files, downloads     |

@@ -1,4 +1,4 @@
-"""The library from a terminal: python -m gpt2lib VERB ..."""
+"""gpt2lib from the command line: python -m gpt2lib VERB ..."""
 
 import argparse
 import dataclasses
@@ -41,9 +41,9 @@ CONFIGS = {
 }
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Runs one verb and returns the exit code; a failure is one line on stderr."""
-    if hasattr(sys.stdout, "reconfigure"):  # no text is lost on a narrow terminal
+    if hasattr(sys.stdout, "reconfigure"):  # escape what it cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     args = vars(_parser().parse_args(argv))
     try:
@@ -71,68 +71,72 @@ def _parser():
     verb = verbs.add_parser("generate", help="continue a text")
     verb.add_argument("prompt")
     verb.add_argument("--model", default="pocket", help="name in bin/, or a path")
-    verb.add_argument("--max-new-tokens", type=int, help="60; a task has what fits")
-    verb.add_argument("--temperature", type=float, help="0 is greedy; 0.8 if not given")
+    verb.add_argument("--max-new-tokens", type=int, help="60; for a task, all that fit")
+    verb.add_argument(
+        "--temperature", type=float, help="0 is greedy; default: 0.8, for a task 0"
+    )
     verb.add_argument("--top-k", type=int)
     verb.add_argument("--top-p", type=float)
     verb.add_argument("--precision", default="float32", choices=PRECISIONS)
-    verb.add_argument("--seed", type=int, help="repeats a run")
+    verb.add_argument("--seed", type=int, help="for a reproducible text")
     _add_device(verb)
     verb.set_defaults(run=_generate)
 
-    _add_pretrain(verbs.add_parser("pretrain", help="a text -> a trained model"))
+    _add_pretrain(verbs.add_parser("pretrain", help="train a new model on texts"))
 
-    _add_finetune(verbs.add_parser("finetune", help="a model and examples -> a task"))
+    _add_finetune(verbs.add_parser("finetune", help="train a model for a task"))
 
-    verb = verbs.add_parser("export", help="any checkpoint -> Hugging Face folder")
+    verb = verbs.add_parser("export", help="checkpoint -> Hugging Face folder")
     verb.add_argument("checkpoint", help="name in bin/, or a path")
     verb.add_argument("folder")
-    verb.add_argument("--adapter", help="adapter.safetensors that finetune --lora made")
+    verb.add_argument("--adapter", help="adapter.safetensors from finetune --lora")
     verb.set_defaults(run=_export)
     return parser
 
 
 def _add_device(verb):
-    verb.add_argument("--device", help="cpu, cuda, cuda:1, mps; the best if not given")
+    verb.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the best one")
 
 
 def _add_pretrain(verb):
     verb.add_argument("--data", required=True, help="text, .jsonl, shards, or a folder")
-    verb.add_argument("--out", required=True, help="folder to make")
+    verb.add_argument("--out", required=True, help="folder to create")
     verb.add_argument("--config", default="pocket", choices=CONFIGS)
     verb.add_argument("--steps", type=int, help="one pass over the data if not given")
-    verb.add_argument("--batch-size", type=int, default=32, help="of all processes")
-    verb.add_argument("--micro-batch-size", type=int, help="rows at once, saves memory")
+    verb.add_argument("--batch-size", type=int, default=32, help="over all processes")
+    verb.add_argument("--micro-batch-size", type=int, help="rows at once: less memory")
     verb.add_argument("--context-length", type=int)
     verb.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS")
     verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     verb.add_argument("--compile", action="store_true", help="use torch.compile")
     verb.add_argument("--seed", type=int, default=0)
     _add_device(verb)
-    verb.add_argument("--resume", action="store_true", help="from the last checkpoint")
+    verb.add_argument("--resume", action="store_true", help="continue this run")
     verb.set_defaults(run=_pretrain)
 
 
 def _add_finetune(verb):
     verb.add_argument("task", choices=TASKS)
     verb.add_argument("--data", required=True, help="file of examples")
-    verb.add_argument("--out", required=True, help="folder to make")
+    verb.add_argument("--out", required=True, help="folder to create")
     verb.add_argument("--model", default="pocket", help="name in bin/, or a path")
-    verb.add_argument("--train", default="all", choices=TRAINED, help="what moves")
+    verb.add_argument("--train", default="all", choices=TRAINED, help="what to train")
     verb.add_argument(
         "--lora", action="store_const", const="lora", dest="train", help="--train lora"
     )
-    verb.add_argument("--epochs", type=int, help="the task's own number if not given")
+    verb.add_argument("--epochs", type=int, help="the task's default if not given")
     verb.add_argument("--batch-size", type=int, default=16)
-    verb.add_argument("--balance", action="store_true", help="as much ham as spam")
+    verb.add_argument("--balance", action="store_true", help="drop surplus ham or spam")
     verb.add_argument(
-        "--learn-prompt", action="store_true", help="not the response alone"
+        "--learn-prompt", action="store_true", help="include the prompt in the loss"
     )
-    verb.add_argument("--skip-bad-rows", action="store_true", help="and count them")
+    verb.add_argument(
+        "--skip-bad-rows", action="store_true", help="leave out unusable rows"
+    )
     verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     verb.add_argument("--seed", type=int, default=0)
     _add_device(verb)
-    verb.add_argument("--resume", action="store_true", help="from the last checkpoint")
+    verb.add_argument("--resume", action="store_true", help="continue this run")
     verb.set_defaults(run=_finetune)
 
 
@@ -155,7 +159,7 @@ def _generate(prompt, model, precision, device, **options):
 
 
 def _write(prompt, gpt, tokenizer, template, given):
-    """What a model writes: the text with its continuation, or the answer alone."""
+    """The text that a model generates: prompt and continuation, or only an answer."""
     if template:
         ids = torch.tensor([tokenizer.encode_ordinary(template(prompt))])
         room = gpt.cfg.context_length - ids.shape[1]
@@ -178,10 +182,10 @@ def _write(prompt, gpt, tokenizer, template, given):
 
 
 def _classify(text, gpt, tokenizer, plan, given):
-    """The likeliest class by its name, and how likely it is."""
+    """The name and probability of the most likely class."""
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise ValueError(f"this model tells classes apart, so leave out {flags}")
+        raise ValueError(f"this model is a classifier, so leave out {flags}")
     settings = _settings_of_course(plan) | plan.settings
     length, longest = settings.get("padded_to"), gpt.cfg.context_length
     if length is not None and length not in range(1, longest + 1):
@@ -193,7 +197,7 @@ def _classify(text, gpt, tokenizer, plan, given):
 
 
 def _settings_of_course(plan):
-    """What the course's classifiers leave unsaid: their classes, and where to read."""
+    """Settings that the course's classifiers do not store: class names and padding."""
     if not plan.is_course_classifier:
         return {}
     names = {str(id): name for id, name in enumerate(LABELS)}
@@ -201,10 +205,10 @@ def _settings_of_course(plan):
 
 
 def _typed(text):
-    """A text from the command line, as it was typed, with line ends of today.
+    """A text from the command line in UTF-8, with every line end as a newline.
 
     Raises:
-        ValueError: bytes that are no text in the terminal's locale.
+        ValueError: bytes that are not text in the terminal's locale.
     """
     try:
         text = os.fsencode(text).decode("utf-8")
@@ -213,14 +217,14 @@ def _typed(text):
             text.encode("utf-8")
         except UnicodeError as error:
             raise ValueError(
-                "the prompt is not text in the terminal's locale: use a UTF-8 one, as "
-                "with LC_ALL=C.UTF-8"
+                "the prompt is not text in the terminal's locale: use a UTF-8 one, "
+                "such as LC_ALL=C.UTF-8"
             ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _ask(prompt):
-    """A first line is the instruction, what follows its input."""
+    """Alpaca's prompt: the first line is the instruction, the rest its input."""
     instruction, _, input = prompt.partition("\n")
     return alpaca_prompt(instruction, input)
 
@@ -230,7 +234,7 @@ PROMPTS = {"instruction": _ask, "reasoning": reasoning_prompt}
 
 
 def _pretrain(data, out, config, context_length, **options):
-    # Dropout helps who reads a text many times; a pretraining hardly does.
+    # No dropout: each text is seen about once.
     cfg = dataclasses.replace(CONFIGS[config], drop_rate=0.0)
     if context_length is not None:
         cfg = dataclasses.replace(cfg, context_length=context_length)

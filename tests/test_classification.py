@@ -175,7 +175,7 @@ def test_messages_of_one_kind_are_refused(tokenizer, label):
 def test_a_language_model_does_not_classify_nor_a_classifier_write(
     classifier, tokenizer
 ):
-    with pytest.raises(ValueError, match="no head for classes"):
+    with pytest.raises(ValueError, match="no classification head"):
         classify(GPTModel(SMALL), ["hi"], tokenizer)
     with pytest.raises(ValueError, match="classification head for 2 classes"):
         generate(classifier, torch.tensor([[1]]), 1)

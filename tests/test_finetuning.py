@@ -269,8 +269,8 @@ def test_higher_rates_where_less_moves():
 
 
 REFUSED = {
-    "prompt": (["--learn-prompt"], "only the task instruction"),
-    "balance": (["--balance"], "only labelled rows"),
+    "prompt": (["--learn-prompt"], "is for the task instruction, not for reasoning"),
+    "balance": (["--balance"], "is for the task spam, not for reasoning"),
     "epochs": (["--epochs", 0], "epochs must be a whole number from 1"),
     "batch": (["--batch-size", 0], "batch_size must be a whole number from 1"),
     "head": (
@@ -278,7 +278,7 @@ REFUSED = {
         "so it cannot be trained alone",
     ),
     "a file": (["--out", __file__], "test_finetuning.py is a file"),
-    "no name": (["--out", ""], "has no name"),
+    "no name": (["--out", ""], "output folder is empty"),
     "model": (["--model", "none-such"], "no model at 'none-such'"),
 }
 
@@ -314,12 +314,12 @@ def test_a_folder_in_use_by_another_run_is_refused(thoughts, tmp_path):
 def test_torchrun_is_refused(thoughts, tmp_path, monkeypatch):
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match="2 processes, finetune is one"):
+    with pytest.raises(ValueError, match="2 processes, but finetune uses one"):
         finetune("reasoning", thoughts, tmp_path / "out")
 
 
 def test_a_classifier_cannot_learn_to_respond(spam, thoughts, tmp_path):
-    with pytest.raises(ValueError, match="tells 2 classes apart, but"):
+    with pytest.raises(ValueError, match="head for 2 classes, but"):
         finetune("reasoning", thoughts, tmp_path / "out", spam[0])
 
 
@@ -366,7 +366,7 @@ def test_half_a_character_is_named_by_its_line_whatever_its_split(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text(json.dumps(rows, indent=0))
     job = TASKS["instruction"](load_tokenizer(), 256)
-    with pytest.raises(ValueError, match="line 82.*half a surrogate"):
+    with pytest.raises(ValueError, match="line 82.*unpaired surrogate"):
         read_splits(job, path)
     splits, counts = read_splits(job, path, skip_bad_rows=True)
     assert counts["bad_rows"] == 1 and sum(map(len, splits.values())) == 39
@@ -390,9 +390,9 @@ def other_weights(path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (cut, "is gone or damaged"),
-        (os.unlink, "is gone or damaged"),
-        (other_weights, "holds other weights than are trained"),
+        (cut, "is missing or damaged"),
+        (os.unlink, "is missing or damaged"),
+        (other_weights, "holds other weights than those being trained"),
     ],
 )
 def test_damaged_best_weights_are_noticed_when_a_run_goes_on(
@@ -421,8 +421,9 @@ def test_going_on_with_other_data_is_refused(spam, messages, tmp_path):
 
 def test_bad_rows_are_named_or_counted(messages, tmp_path):
     bad = tmp_path / "sms.tsv"
-    bad.write_text(messages.read_text() + "eggs\tfor all\n")
-    with pytest.raises(ValueError, match="line 161: .*--skip-bad-rows"):
+    few = messages.read_text().splitlines(keepends=True)[:40]
+    bad.write_text("".join(few) + "eggs\tfor all\n")
+    with pytest.raises(ValueError, match="line 41: .*--skip-bad-rows"):
         finetune("spam", bad, tmp_path / "out")
     figures = finetune("spam", bad, tmp_path / "out", epochs=1, skip_bad_rows=True)
     assert figures["bad_rows"] == 1

@@ -150,7 +150,7 @@ def test_adapters_of_other_shapes_or_numbers_change_nothing(adapter, change):
     model = small()
     model.tok_emb.weight.requires_grad_(False)
     before = logits(model)
-    with pytest.raises(ValueError, match="does not fit|no LoRA layers|no floats"):
+    with pytest.raises(ValueError, match="does not fit|no LoRA layers|not finite"):
         load_lora(model, path)
     assert torch.equal(logits(model), before)
     assert not model.tok_emb.weight.requires_grad
@@ -176,9 +176,9 @@ def test_a_model_with_detours_is_not_saved_before_merging(fused_qkv, tmp_path):
 
 def test_ranks_and_alphas_are_checked():
     for rank in (0, -1, 2.5, True, 129, 10**9):
-        with pytest.raises(ValueError, match="rank must be a whole number, at least 1"):
+        with pytest.raises(ValueError, match="rank must be a whole number from 1"):
             add_lora(small(), rank=rank)
-    with pytest.raises(ValueError, match="alpha must be a number"):
+    with pytest.raises(ValueError, match="alpha must be a finite number"):
         add_lora(small(), alpha=float("nan"))
 
 

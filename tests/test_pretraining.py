@@ -410,8 +410,8 @@ def touch(*names):
 OUTS = {
     "a file": (lambda out: __file__, "is a file"),
     "below a file": (lambda out: f"{__file__}/out", "is a file"),
-    "no name": (lambda out: "", "has no name"),
-    "spaces": (lambda out: " ", "has no name"),
+    "no name": (lambda out: "", "output folder is empty"),
+    "spaces": (lambda out: " ", "output folder is empty"),
     "a card": (touch("README.md"), "holds README.md"),
     "a config": (touch("config.json"), "holds config.json"),
     "a tokenizer": (touch("vocab.json"), "holds vocab.json"),
@@ -457,16 +457,16 @@ def test_what_cannot_be_saved_is_noticed_before_the_work(
 
 def test_a_model_to_begin_with_must_fit_the_data(unbroken, data, tmp_path):
     out, _ = unbroken
-    with pytest.raises(ValueError, match="in another vocabulary than"):
+    with pytest.raises(ValueError, match="with another vocabulary than"):
         run_here(data, tmp_path / "on", TINY, start=out, steps=1)
     classifier = replace_head(load_model(out), 2)
     save_model(classifier, tmp_path / "classifier", load_tokenizer(out))
-    with pytest.raises(ValueError, match="tells 2 classes apart"):
+    with pytest.raises(ValueError, match="head for 2 classes"):
         run_here(data, tmp_path / "on", TINY, start=tmp_path / "classifier", steps=1)
 
 
 def test_a_model_that_no_memory_holds_is_refused(data, tmp_path):
-    with pytest.raises(ValueError, match="no memory for a model of"):
+    with pytest.raises(ValueError, match="not enough memory for"):
         run_here(data, tmp_path / "out", replace(TINY, emb_dim=2**40), steps=1)
 
 
@@ -512,7 +512,7 @@ def test_going_on_with_a_text_of_the_same_size_is_refused(data, tmp_path):
     path.write_text(data.read_text()[::-1])
     tokens = tmp_path / "out" / "training" / "tokens"
     kept = {file.name: file.read_bytes() for file in tokens.iterdir()}
-    with pytest.raises(ValueError, match="began with other texts than"):
+    with pytest.raises(ValueError, match="started with other texts than"):
         finished(path, tmp_path / "out", resume=True)
     assert {file.name: file.read_bytes() for file in tokens.iterdir()} == kept
 
@@ -520,5 +520,5 @@ def test_going_on_with_a_text_of_the_same_size_is_refused(data, tmp_path):
 def test_a_run_whose_measurements_are_gone_says_so(data, tmp_path):
     finished(data, tmp_path / "out")
     (tmp_path / "out" / "training" / "metrics.jsonl").unlink()
-    with pytest.raises(ValueError, match="lacks what the run measured"):
+    with pytest.raises(ValueError, match="lacks the measurements of this run"):
         finished(data, tmp_path / "out", resume=True)

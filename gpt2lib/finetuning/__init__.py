@@ -1,14 +1,14 @@
-"""A model and examples become a model for a task.
+"""Finetuning: from a trained model and examples to a model for a task.
 
 In reading order:
 
-    records         files of examples: read, bad rows named, split without overlap
-    tasks           what every task has in common
-    classification  spam or ham: a head for classes at the last real token
-    instruction     Alpaca's template, a loss on the response alone, exact match
-    reasoning       question, thought, answer, and the end
-    lora            a finetuning that fits beside the model, and merges into it
-    finetune        all of it: a model and a file of examples -> a model, its figures
+    records         files of examples: reading, reporting bad rows, splitting
+    tasks           the base class of all tasks
+    classification  spam or ham: a classification head at the last real token
+    instruction     Alpaca's template, loss on the response only, exact match
+    reasoning       a question, a thought that leads to the answer, the answer
+    lora            low-rank adaptation: few trained parameters, merged in the end
+    finetune        the whole run: a model and a file of examples -> a model, figures
 """
 
 from gpt2lib.finetuning.classification import (
@@ -34,6 +34,7 @@ from gpt2lib.finetuning.finetune import (
     keep,
     read_splits,
     restore,
+    train_best,
     trained,
 )
 from gpt2lib.finetuning.instruction import (
@@ -125,6 +126,7 @@ __all__ = [
     "split_by_first",
     "split_response",
     "token_f1",
+    "train_best",
     "train_only",
     "trained",
 ]

@@ -1,36 +1,37 @@
-"""Spam or ham: the head that scores next tokens becomes one that scores classes.
+"""Spam or ham: a classification head takes the place of the output head.
 
-A classifier is a GPTModel with cfg.n_classes: logits (B, T, classes) at every position,
-and the one that counts is that of the last real token, which has read the whole message
-and nothing behind it. Every other target is IGNORED, so training is the same as ever.
+A classifier is a GPTModel with cfg.n_classes. It gives logits (B, T, classes) at every
+position; those of the last real token are used, since it attends to the whole message
+and to no padding. All other targets are IGNORED, so the training loop stays the same.
 """
 
 import dataclasses
 import math
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from gpt2lib.data import IGNORED, pad
+from gpt2lib.data import IGNORED, Example, pad
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import evaluating
 from gpt2lib.tokenizer import end_of_text
 
 LABELS = ("ham", "spam")
-COURSE_LENGTH = 120  # tokens to which the course's classifiers were padded
+COURSE_LENGTH = 120  # tokens that the course pads every message to
 PARTS = ("head", "last-block", "all")
 
 
 class Message(NamedTuple):
-    """A text and the number of its label in LABELS."""
+    """A text and the index of its label in LABELS."""
 
     text: str
     label: int
 
 
-def parse_message(record):
+def parse_message(record: str | dict) -> Message:
     """A row of the UCI file (`ham<TAB>text`) or of the hub's (fields sms and label)."""
     if isinstance(record, str):
         name, tab, text = record.partition("\t")
@@ -48,8 +49,8 @@ def parse_message(record):
     return Message(text.strip(), int(label))
 
 
-def replace_head(model, n_classes, seed=0):
-    """Gives a model, in place, a new head of its own for `n_classes`."""
+def replace_head(model, n_classes: int, seed: int = 0):
+    """Replaces the output head, in place, by a new classification head."""
     model.cfg = dataclasses.replace(model.cfg, n_classes=n_classes, tied_head=False)
     head = nn.Linear(model.cfg.emb_dim, n_classes, bias=False)
     generator = torch.Generator().manual_seed(seed)
@@ -59,21 +60,21 @@ def replace_head(model, n_classes, seed=0):
     return model
 
 
-def train_only(model, part):
-    """Freezes, in place, all but a part: "head", "last-block" (the course's way, with
-    the final norm and the head) or "all".
+def train_only(model, part: str):
+    """Freezes, in place, all but a part: "head", "last-block" or "all".
 
-    A head that is the token embedding stays as it is, unless all is trained.
+    "last-block" is what the course trains: the last block, the final norm and the head.
+    A head that is tied to the token embedding is trained only as part of "all".
 
     Raises:
-        ValueError: another part, or the head alone where it is the token embedding.
+        ValueError: an unknown part, or "head" if the head is tied.
     """
     if part not in PARTS:
         raise ValueError(f"the part to train must be one of {PARTS}, got {part!r}")
     if part == "head" and model.cfg.tied_head:
         raise ValueError(
-            "the head of this model is its token embedding, so it cannot be trained "
-            "alone: use last-block, lora or all"
+            "the output head of this model is its token embedding, so it cannot be "
+            "trained alone: use last-block, lora or all"
         )
     model.requires_grad_(part == "all")
     if part == "last-block":
@@ -84,31 +85,33 @@ def train_only(model, part):
     return model
 
 
-def encode_message(text, tokenizer, context_length):
-    """The ids of a text, cut off behind if the model cannot read more.
-
-    An empty text is <|endoftext|>.
-    """
+def encode_message(text: str, tokenizer, context_length: int) -> list[int]:
+    """The ids of a text, truncated to the context; <|endoftext|> if it is empty."""
     ids = tokenizer.encode_ordinary(text) or [end_of_text(tokenizer)]
     return ids[:context_length]
 
 
 @torch.no_grad()
-def classify(model, texts, tokenizer, batch_size=64, padded_to=None):
-    """How likely each class is for each text, read at its last real token.
+def classify(
+    model,
+    texts: list[str],
+    tokenizer,
+    batch_size: int = 64,
+    padded_to: int | None = None,
+) -> torch.Tensor:
+    """The probability of each class for each text, from its last real token.
 
     Args:
-        padded_to: append <|endoftext|> up to so many tokens, and read at the last of
-            them. Only for classifiers that were trained so, as the seed's was to
-            COURSE_LENGTH.
+        padded_to: pad with <|endoftext|> to this many tokens and use the last of them;
+            only for classifiers trained that way, as the seed's with COURSE_LENGTH.
 
     Shapes: N texts -> (N, classes)
 
     Raises:
-        ValueError: the model has no head for classes.
+        ValueError: the model has no classification head.
     """
     if not model.cfg.n_classes:
-        raise ValueError("this model has no head for classes: use a finetuned one")
+        raise ValueError("this model has no classification head: use a finetuned one")
     longest = padded_to or model.cfg.context_length
     rows = [encode_message(text, tokenizer, longest) for text in texts]
     if padded_to is not None:
@@ -126,7 +129,9 @@ def classify(model, texts, tokenizer, batch_size=64, padded_to=None):
     return found
 
 
-def confusion_matrix(labels, predicted):
+def confusion_matrix(
+    labels: Iterable[int], predicted: Iterable[int]
+) -> list[list[int]]:
     """Counts: rows are the true labels, columns the predicted ones.
 
     >>> confusion_matrix([0, 0, 1], [0, 1, 1])
@@ -137,7 +142,7 @@ def confusion_matrix(labels, predicted):
     return [[pairs[true, said] for said in size] for true in size]
 
 
-def scores(confusion):
+def scores(confusion: list[list[int]]) -> dict[str, float]:
     """Accuracy, and precision, recall and F1 of spam, as fractions."""
     (ham_kept, ham_lost), (spam_kept, spam_caught) = confusion
     found, there = ham_lost + spam_caught, spam_kept + spam_caught
@@ -150,20 +155,20 @@ def scores(confusion):
 
 
 class NaiveBayes:
-    """What single words tell: a multinomial naive Bayes with add-one smoothing.
+    """Multinomial naive Bayes on words, with add-one smoothing.
 
-    The baseline that a model which reads the order of words must beat.
+    The baseline to beat: it ignores the order of words.
     """
 
-    def __init__(self, messages):
-        self.words = {label: Counter() for label in range(len(LABELS))}
+    def __init__(self, messages: list[Message]):
+        self.words = {label: Counter[str]() for label in range(len(LABELS))}
         for text, label in messages:
             self.words[label].update(text.lower().split())
         self.labels = Counter(label for _, label in messages)
         self.vocabulary = len(set().union(*self.words.values()))
 
-    def predict(self, text):
-        """The likelier label."""
+    def predict(self, text: str) -> int:
+        """The more likely label."""
         return max(self.words, key=lambda label: self._log_probability(text, label))
 
     def _log_probability(self, text, label):
@@ -181,42 +186,42 @@ class SpamTask(Task):
     shares = (0.7, 0.1, 0.2)  # training, validation, test: the course's
     epochs = 6
     rate = 0.5  # an untrained head sends noisy gradients into the layers below
-    has_base = False  # a head for classes is new, so there is nothing to compare with
+    has_base = False  # no figures before training: the head is new
     settings = {"id2label": dict(enumerate(LABELS))}
 
-    def parse(self, record):
+    def parse(self, record: str | dict) -> Message:
         return parse_message(record)
 
-    def key(self, message):
+    def key(self, message: Message) -> str:
         return message.text
 
-    def adapt(self, model, seed=0):
+    def adapt(self, model, seed: int = 0):
         return replace_head(model, len(LABELS), seed)
 
-    def check(self, splits):
+    def check(self, splits: dict[str, list[Message]]) -> None:
         """Raises ValueError unless every split has messages of both kinds."""
         for name, messages in splits.items():
             there = {message.label for message in messages}
             if len(there) < len(LABELS):
                 raise ValueError(
                     f"all {len(messages)} messages of the {name} split are "
-                    f"{LABELS[there.pop()]}, must be {' and '.join(LABELS)}: more "
-                    "messages of the other kind are needed"
+                    f"{LABELS[there.pop()]}, but {' and '.join(LABELS)} are needed: "
+                    "add messages of the other kind"
                 )
 
-    def encode(self, message):
-        """(ids, targets); the label stands at the last token, the rest is IGNORED."""
+    def encode(self, message: Message) -> Example:
+        """(ids, targets): the last target is the label, all others are IGNORED."""
         ids = encode_message(message.text, self.tokenizer, self.context_length)
         return ids, [IGNORED] * (len(ids) - 1) + [message.label]
 
-    def fits(self, message):
-        return True  # what is too long is cut, and counted by `measure`
+    def fits(self, message: Message) -> bool:
+        return True  # long messages are truncated, and counted by `measure`
 
-    def validate(self, model, messages):
+    def validate(self, model, messages: list[Message]) -> dict[str, float]:
         return {"val_accuracy": scores(self._confusion(model, messages))["accuracy"]}
 
-    def measure(self, model, splits):
-        """The figures of the test split, beside naive Bayes from the training split."""
+    def measure(self, model, splits: dict[str, list[Message]]) -> dict[str, Any]:
+        """The figures on the test split, with naive Bayes from the training split."""
         training, test = splits["training"], splits["test"]
         confusion, bayes = self._confusion(model, test), NaiveBayes(training)
         pairs = [(m.label, bayes.predict(m.text)) for m in test]

@@ -1,12 +1,13 @@
-"""A trained GPT-2 and a file of examples become a model for a task, with its figures.
+"""The finetuning run: a trained GPT-2 and a file of examples to a model for a task.
 
-The run is the same for every task: read, split, train, keep what was best on the
-validation split, and only then look at the test split.
+It is the same for every task: read, split, train, keep the weights that were best on
+the validation split, and only then measure on the test split.
 """
 
 import hashlib
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,8 +27,9 @@ from gpt2lib.finetuning.records import (
     read_records,
     split_by_first,
 )
+from gpt2lib.finetuning.tasks import Task
 from gpt2lib.tokenizer import end_of_text, tokenizer_of
-from gpt2lib.training.loss import evaluate, perplexity
+from gpt2lib.training.loss import Batch, evaluate, perplexity
 from gpt2lib.training.processes import process_count
 from gpt2lib.training.runs import (
     BEST,
@@ -48,45 +50,45 @@ from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
 TASKS = {task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)}
 TRAINED = (*PARTS, "lora")
-VALIDATIONS = 8  # a run, evenly spaced
+VALIDATIONS = 8  # per run, evenly spaced
 
 
 def finetune(
-    task,
-    data,
-    out,
-    model="pocket",
+    task: str,
+    data: str | Path,
+    out: str | Path,
+    model: str | Path = "pocket",
     *,
-    train="all",
-    epochs=None,
-    batch_size=16,
-    balance=False,
-    learn_prompt=False,
-    skip_bad_rows=False,
-    resume=False,
-    device=None,
-    **settings,
-):
-    """Finetunes a model, saves it with its card to a folder, and returns the figures.
+    train: str = "all",
+    epochs: int | None = None,
+    batch_size: int = 16,
+    balance: bool = False,
+    learn_prompt: bool = False,
+    skip_bad_rows: bool = False,
+    resume: bool = False,
+    device: str | torch.device | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Finetunes a model, saves it with a model card, and returns the figures.
 
     Args:
         task: "spam", "instruction" or "reasoning".
-        data: the file of examples; `records` says in which forms.
-        out: the folder to make; `load_model` opens it in the end.
-        model: the trained model to begin with, a name in bin/ or a path.
+        data: the file of examples, in one of the formats that `records` lists.
+        out: the folder to create, which `load_model` opens.
+        model: the trained model to start from, a name in bin/ or a path.
         train: "all", "head", "last-block" (with final norm and head) or "lora".
-        epochs: passes over the training split; the task's own number if None.
-        balance: leave rows out until all labels are as frequent as the rarest (spam).
-        learn_prompt: learn the prompt, too, not only the response (instruction).
-        skip_bad_rows: leave out rows that cannot be used, instead of refusing.
-        resume: go on from the last checkpoint, if there is one.
-        device: where to train; the best there is if None.
+        epochs: passes over the training split; the task's default if None.
+        balance: drop rows until all labels are as frequent as the rarest (spam).
+        learn_prompt: include the prompt in the loss (instruction).
+        skip_bad_rows: leave out unusable rows instead of raising.
+        resume: continue from the training state, if there is one.
+        device: where to train; the best available if None.
         settings: other fields of `TrainingSettings`.
 
     Raises:
         FileNotFoundError: no such file or model.
-        ValueError: rows or settings that cannot be used.
-        FloatingPointError: the loss or its gradient is not finite.
+        ValueError: unusable rows or settings.
+        FloatingPointError: the loss or gradient norm is not finite.
     """
     _check_choices(task, train, balance, learn_prompt, epochs, batch_size, settings)
     device = find_device(device)
@@ -97,18 +99,19 @@ def finetune(
     _check_model(job, model, gpt.cfg, train)
     seed = settings.get("seed", 0)
     splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
-    facts = {"task": task, "base": str(model), "train": train, "data": _hash(data)}
-    facts |= {"batch_size": batch_size, "learn_prompt": learn_prompt}
+    facts: dict[str, Any] = {"task": task, "base": str(model), "train": train}
+    facts |= {"data": _hash(data), "batch_size": batch_size}
+    facts |= {"learn_prompt": learn_prompt}
     gpt = choose_trained(job.adapt(gpt, seed), train, seed)
     counts["trained_parameters"] = sum(p.numel() for p in trained(gpt).values())
     examples = [job.encode(row) for row in splits["training"]]
     batches = PaddedBatches(examples, batch_size, seed)
     rate = job.rate * finetuning_rate(gpt.cfg.n_params, train)
     steps = len(batches) * (epochs or job.epochs)
-    settings = TrainingSettings(**{"learning_rate": rate} | settings | {"steps": steps})
+    run = TrainingSettings(**{"learning_rate": rate} | settings | {"steps": steps})
     with working_folder(out, resume) as work:
         try_to_save(tokenizer, work)
-        trainer = Trainer(gpt.to(device), settings, **facts, **counts)
+        trainer = Trainer(gpt.to(device), run, **facts | counts)
         go_on(trainer, work)
         figures = train_best(trainer, batches, job, splits, Path(out), tokenizer)
         figures = {"task": task} | counts | figures
@@ -119,52 +122,61 @@ def finetune(
 
 
 def _check_choices(task, train, balance, learn_prompt, epochs, batch_size, settings):
-    """Refuses at once what would fail only after the data is read."""
+    """Refuses at once what would otherwise fail only after reading the data."""
     if task not in TASKS:
         raise ValueError(f"the task must be one of {[*TASKS]}, got {task!r}")
     if train not in TRAINED:
         raise ValueError(f"train must be one of {TRAINED}, got {train!r}")
     if balance and task != SpamTask.name:
-        raise ValueError("only labelled rows can be balanced, those of the task spam")
+        raise ValueError(f"balance is for the task spam, not for {task}: leave it out")
     if learn_prompt and task != InstructionTask.name:
-        raise ValueError("only the task instruction can learn its prompts, too")
+        raise ValueError(
+            f"learn_prompt is for the task instruction, not for {task}: leave it out"
+        )
     if "steps" in settings:
-        raise ValueError("epochs and batch_size say how many steps there are")
+        raise ValueError("steps follow from epochs and batch_size: give those instead")
     check_whole("epochs", 1 if epochs is None else epochs)
     check_whole("batch_size", batch_size)
     TrainingSettings(**{"steps": 1} | settings)
     if (count := process_count()) > 1:
         raise ValueError(
-            f"torchrun started {count} processes, finetune is one: run it without "
-            "torchrun"
+            f"torchrun started {count} processes, but finetune uses one: run it "
+            "without torchrun"
         )
 
 
 def _check_model(job, name, cfg, train):
-    """Refuses a model that cannot learn a task, before any work."""
+    """Refuses at once a model that cannot be trained for the task."""
     if job.has_base and cfg.n_classes:
         raise ValueError(
-            f"{name} tells {cfg.n_classes} classes apart, but the task {job.name} "
-            "needs a model that predicts tokens: take the one it was finetuned from"
+            f"{name} has a classification head for {cfg.n_classes} classes, but the "
+            f"task {job.name} needs a model that predicts tokens: use the one it was "
+            "finetuned from"
         )
     if job.has_base and cfg.tied_head and train == "head":
         raise ValueError(
-            f"the head of {name} is its token embedding, too, so it cannot be trained "
-            "alone: choose --train last-block, lora or all"
+            f"the output head of {name} is its token embedding, so it cannot be "
+            "trained alone: choose --train last-block, lora or all"
         )
     end_of_text(job.tokenizer)
     check_tokenizer_fits(job.tokenizer, cfg.vocab_size)
 
 
-def read_splits(job, data, balance=False, skip_bad_rows=False, seed=0):
-    """The rows of a task in three parts, and counts of what is not among them.
+def read_splits(
+    job: Task,
+    data: str | Path,
+    balance: bool = False,
+    skip_bad_rows: bool = False,
+    seed: int = 0,
+) -> tuple[dict[str, list], dict[str, int]]:
+    """The rows of a task in three splits, and counts of rows used and left out.
 
     Returns: {"training": rows, "validation": rows, "test": rows}, counts by name
     """
 
     def parse(record):
         row = job.parse(record)
-        job.encode(row)  # what cannot be encoded is named with its line
+        job.encode(row)  # here, so that an error names the line
         return row
 
     rows, bad_rows = read_records(data, parse, skip_bad_rows)
@@ -174,7 +186,7 @@ def read_splits(job, data, balance=False, skip_bad_rows=False, seed=0):
     if not fitting:
         raise ValueError(
             f"none of the {len(rows)} rows fits the context of {job.context_length} "
-            "tokens: take a model with a longer one"
+            "tokens: use a model with a longer one"
         )
     parts = split_by_first(fitting, job.keys(), job.shares, seed)
     splits = dict(zip(("training", "validation", "test"), parts))
@@ -184,15 +196,15 @@ def read_splits(job, data, balance=False, skip_bad_rows=False, seed=0):
     return splits, counts | dropped
 
 
-def choose_trained(model, train, seed=0):
-    """Freezes what is not to be trained, in place; `train` as in `finetune`."""
+def choose_trained(model, train: str, seed: int = 0):
+    """Freezes what is not trained, in place; `train` as in `finetune`."""
     return add_lora(model, seed=seed) if train == "lora" else train_only(model, train)
 
 
-def finetuning_rate(n_params, train="all"):
-    """A good highest learning rate: lower for large models, higher where less moves.
+def finetuning_rate(n_params: int, train: str = "all") -> float:
+    """A good peak learning rate: lower for large models, higher if less is trained.
 
-    A thousandth for pocket, and near the 5e-5 of the course for GPT-2.
+    0.001 for pocket, and near the course's 5e-5 for GPT-2.
 
     >>> [round(finetuning_rate(n), 6) for n in (3_308_544, 124_439_808, 354_823_168)]
     [0.001, 6.6e-05, 3e-05]
@@ -201,20 +213,27 @@ def finetuning_rate(n_params, train="all"):
     return factor * 1e-3 * (POCKET.n_params / n_params) ** 0.75
 
 
-def train_best(trainer, batches, job, splits, out, tokenizer):
-    """Trains to the end, and leaves in `out` what was best on the validation split.
+def train_best(
+    trainer: Trainer,
+    batches: PaddedBatches,
+    job: Task,
+    splits: dict[str, list],
+    out: Path,
+    tokenizer,
+) -> dict[str, Any]:
+    """Trains to the end, and saves to `out` what was best on the validation split.
 
-    Higher accuracy is better, where there is one, and then lower loss. An interrupt
-    leaves what was best until then.
+    Best is the highest accuracy, if the task has one, then the lowest loss. After an
+    interrupt, it is the best so far.
 
-    Returns: the figures of the run and of its best moment.
+    Returns: the figures of the run and of its best validation.
     """
     model, work = trainer.model, out / "training"
     validation = batches_of(job, splits["validation"])
     metrics = Metrics(work / METRICS)
     if trainer.step:
-        read_kept(model, work / BEST)  # its checks
-    else:  # what a run that was killed before its checkpoint has left
+        read_kept(model, work / BEST)  # only to check it
+    else:  # left by a run that was killed before its first save
         (work / BEST).unlink(missing_ok=True)
 
     def validate():
@@ -243,14 +262,14 @@ def _validations(metrics):
     return [measured for measured in metrics.read() if "val_loss" in measured]
 
 
-def batches_of(job, rows):
-    """All rows of a task once, as padded batches to measure by."""
+def batches_of(job: Task, rows: list) -> list[Batch]:
+    """All rows of a task once, as padded batches, for measuring."""
     batches = PaddedBatches([job.encode(row) for row in rows], 64)
     return [batches.batch(step) for step in range(len(batches))]
 
 
-def measure_test(job, model, splits):
-    """A task's figures; perplexity of the response where the response is a text."""
+def measure_test(job: Task, model, splits: dict[str, list]) -> dict[str, Any]:
+    """A task's figures on the test split; with perplexity, if responses are text."""
     figures = job.measure(model, splits)
     if job.has_base:
         loss = evaluate(model, batches_of(job, splits["test"]))
@@ -258,8 +277,10 @@ def measure_test(job, model, splits):
     return figures
 
 
-def measure_beside(job, model, base, splits):
-    """The figures of a finetuned model, and those of the one before, as base_..."""
+def measure_beside(
+    job: Task, model, base: str | Path, splits: dict[str, list]
+) -> dict[str, Any]:
+    """The figures of a finetuned model, and those of its base model, as base_..."""
     figures = measure_test(job, model, splits)
     if job.has_base:
         before = measure_test(job, load_model(base, device=model.device), splits)
@@ -271,13 +292,13 @@ def _merit(measured):
     return measured.get("val_accuracy", 0), -measured["val_loss"]
 
 
-def trained(model):
-    """Name -> parameter of all that takes a gradient."""
+def trained(model) -> dict[str, torch.nn.Parameter]:
+    """Name -> parameter, of all that require a gradient."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def keep(model, path):
-    """Writes what is being trained; the rest is in the model it began with."""
+def keep(model, path: Path) -> None:
+    """Writes the trained parameters; the base model has all others."""
     with files.atomic_write(path) as temporary:
         write_tensors(
             {name: p.detach() for name, p in trained(model).items()}, temporary
@@ -285,30 +306,31 @@ def keep(model, path):
 
 
 @torch.no_grad()
-def restore(model, path):
-    """Goes back to what `keep` wrote."""
+def restore(model, path: Path) -> None:
+    """Sets the trained parameters to what `keep` wrote."""
     kept = read_kept(model, path)
     for name, parameter in trained(model).items():
         parameter.copy_(kept[name])
 
 
-def read_kept(model, path):
-    """Name -> tensor of what `keep` wrote for this model.
+def read_kept(model, path: Path) -> dict[str, torch.Tensor]:
+    """Name -> tensor, as `keep` wrote them for this model.
 
     Raises:
-        ValueError: it is gone, damaged, or of another model.
+        ValueError: the file is missing, damaged, or of another model.
     """
     try:
         kept = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ValueError(
-            f"{path} is gone or damaged ({error}): delete {path.parent} to begin again"
+            f"{path} is missing or damaged ({error}): delete {path.parent} to start "
+            "over"
         ) from error
     shapes = {name: p.shape for name, p in trained(model).items()}
     if {name: tensor.shape for name, tensor in kept.items()} != shapes:
         raise ValueError(
-            f"{path} holds other weights than are trained: delete {path.parent} to "
-            "begin again"
+            f"{path} holds other weights than those being trained: delete "
+            f"{path.parent} to start over"
         )
     return kept
 
@@ -318,17 +340,19 @@ def _hash(data):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_for(job, model, out, tokenizer):
-    """A folder whose config.json says what the model was made for; LoRA is merged."""
+def save_for(job: Task, model, out: Path, tokenizer) -> None:
+    """Saves a model, LoRA merged, with the name of its task in config.json."""
     settings = {"finetuning_task": job.name} | job.settings
     if has_lora(model):
         save_lora(model, out / "adapter.safetensors", settings)
         merge_lora(model)
-    has_files = hasattr(tokenizer, "save")  # else it is known by size: GPT-2's
+    has_files = hasattr(tokenizer, "save")  # otherwise it is GPT-2's
     save_model(model, out, tokenizer if has_files else None, settings)
 
 
-def model_card(out, data, facts, figures):
+def model_card(
+    out: Path, data: str | Path, facts: dict[str, Any], figures: dict[str, Any]
+) -> str:
     """The model card of a finetuned model, in Markdown."""
     settings = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     rows = (f"| {name} | {_shown(value)} |" for name, value in figures.items())
@@ -340,7 +364,7 @@ def model_card(out, data, facts, figures):
         table="\n".join(rows),
         file=find_records(data).name,
     )
-    # Names of files hold bytes as surrogates where the locale is not UTF-8.
+    # If the locale is not UTF-8, file names hold undecodable bytes as surrogates.
     return card.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -352,9 +376,8 @@ CARD = """# {name}
 
 {base}, finetuned for the task {task} by `python -m gpt2lib finetune {task}`.
 
-Data: `{file}`, split by seed into rows to train on, rows to choose the best moment by
-(validation), and rows that were looked at once, in the end (test). No text stands on
-two sides.
+Data: `{file}`, split by seed into training rows, validation rows, which chose the best
+weights, and test rows, which were measured once, at the end. No text is in two splits.
 
 | figure | value |
 |---|---|
@@ -364,5 +387,5 @@ Settings:
 
 {settings}
 
-What every step measured is in `training/metrics.jsonl`.
+The measurements of every step are in `training/metrics.jsonl`.
 """

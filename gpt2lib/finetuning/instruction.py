@@ -1,22 +1,24 @@
-"""Following instructions: a template, a loss on the response alone, and exact match.
+"""Following instructions: Alpaca's template, loss on the response only, exact match.
 
 Source of the template: Taori et al. 2023, Stanford Alpaca.
 """
 
+from abc import abstractmethod
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
-from gpt2lib.data import IGNORED
+from gpt2lib.data import IGNORED, Example
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import generate_ragged
 
 PREAMBLE = "Below is an instruction that describes a task"
 REQUEST = "Write a response that appropriately completes the request."
-MEASURED = 500  # rows of the test split, at most, to which responses are generated
+MEASURED = 500  # test rows, at most, for which responses are generated
 
 
 class Instruction(NamedTuple):
-    """One row in the Alpaca fields; `kind` is ours, and empty in other data."""
+    """One row with Alpaca's fields; `kind` is only in the course's own data."""
 
     instruction: str
     input: str
@@ -24,21 +26,21 @@ class Instruction(NamedTuple):
     kind: str = ""
 
 
-def parse_instruction(record):
+def parse_instruction(record: dict) -> Instruction:
     """A row of Alpaca's data; `input` may be empty or absent."""
-    fields = {name: record.get(name) for name in Instruction._fields}
+    fields: dict[str, Any] = {name: record.get(name) for name in Instruction._fields}
     fields = {name: "" if text is None else text for name, text in fields.items()}
     for name, text in fields.items():
         if not isinstance(text, str):
-            raise ValueError(f"{name} is {text!r}, must be a text")
+            raise ValueError(f"{name} is {text!r}, must be a string")
     for name in ("instruction", "output"):
         if not fields[name].strip():
             raise ValueError(f"{name} is empty or absent")
     return Instruction(**fields)
 
 
-def alpaca_prompt(instruction, input=""):
-    """All that stands before the response.
+def alpaca_prompt(instruction: str, input: str = "") -> str:
+    """Alpaca's template, up to the response.
 
     >>> alpaca_prompt("Say hello.").splitlines()[2:]
     ['### Instruction:', 'Say hello.', '', '### Response:']
@@ -49,8 +51,8 @@ def alpaca_prompt(instruction, input=""):
     return f"{PREAMBLE}{context}. {REQUEST}{_after_preamble(instruction, input)}"
 
 
-def seed_prompt(instruction, input=""):
-    """The same as the seed's weights know it: one preamble, and no space in it."""
+def seed_prompt(instruction: str, input: str = "") -> str:
+    """The template that the seed's weights were trained on, with one preamble."""
     return f"{PREAMBLE}.{REQUEST}{_after_preamble(instruction, input)}"
 
 
@@ -59,10 +61,12 @@ def _after_preamble(instruction, input=""):
     return f"\n\n### Instruction:\n{instruction}{given}\n\n### Response:\n"
 
 
-def encode_pair(prompt, response, tokenizer, learn_prompt=False):
+def encode_pair(
+    prompt: str, response: str, tokenizer, learn_prompt: bool = False
+) -> Example:
     """(ids, targets) of a prompt, its response, and the <|endoftext|> that ends it.
 
-    The model learns the response and where to stop; the prompt, too, if asked to.
+    The loss covers the response and its end, and the prompt only if `learn_prompt`.
     """
     prompt = tokenizer.encode_ordinary(prompt)
     ids = prompt + tokenizer.encode_ordinary(response) + [tokenizer.eot_token]
@@ -70,11 +74,17 @@ def encode_pair(prompt, response, tokenizer, learn_prompt=False):
     return ids[:-1], [IGNORED] * given + ids[1 + given :]
 
 
-def respond(model, prompts, tokenizer, max_new_tokens=None, batch_size=64):
-    """What a model answers to each prompt, greedily, and whether it stopped by itself.
+def respond(
+    model,
+    prompts: list[str],
+    tokenizer,
+    max_new_tokens: int | None = None,
+    batch_size: int = 64,
+) -> list[tuple[str, bool]]:
+    """A greedy response to each prompt, and whether <|endoftext|> ended it.
 
     Args:
-        max_new_tokens: all that the context has room for if None.
+        max_new_tokens: as many as fit in the context if None.
 
     Returns: [(text, stopped), ...]
 
@@ -92,42 +102,50 @@ def respond(model, prompts, tokenizer, max_new_tokens=None, batch_size=64):
     ]
 
 
-def exact_match(said, wanted):
-    """Whether two texts are the same but for spaces around them."""
+def exact_match(said: str, wanted: str) -> bool:
+    """Whether two texts are equal, up to white space around them."""
     return said.strip() == wanted.strip()
 
 
-def token_f1(said, wanted):
-    """How much of the words two texts share, from 0 to 1 (Rajpurkar et al. 2016).
+def token_f1(said: str, wanted: str) -> float:
+    """F1 score of the words that two texts share, 0 to 1 (Rajpurkar et al. 2016).
 
     >>> token_f1("the red kite", "a red kite")
     0.6666666666666666
     """
-    said, wanted = said.lower().split(), wanted.lower().split()
-    shared = (Counter(said) & Counter(wanted)).total()
-    return 2 * shared / (len(said) + len(wanted)) if shared else 0.0
+    found, needed = said.lower().split(), wanted.lower().split()
+    shared = (Counter(found) & Counter(needed)).total()
+    return 2 * shared / (len(found) + len(needed)) if shared else 0.0
 
 
-def mean(values):
+def mean(values: Iterable[float]) -> float:
     values = list(values)
     return sum(values) / len(values)
 
 
 class ResponseTask(Task):
-    """What tasks have in common whose rows have a `prompt` and a `response`."""
+    """The base class of tasks whose rows have a `prompt` and a `response`."""
 
     learn_prompt = False
 
-    def encode(self, row):
+    @abstractmethod
+    def prompt(self, row: Any) -> str:
+        """What the model is given."""
+
+    @abstractmethod
+    def response(self, row: Any) -> str:
+        """What the model learns to answer."""
+
+    def encode(self, row: Any) -> Example:
         """(ids, targets), from `encode_pair`."""
         pair = self.prompt(row), self.response(row)
         return encode_pair(*pair, self.tokenizer, self.learn_prompt)
 
-    def says(self, model, rows):
-        """(text, whether it stops by itself) in response to each row."""
+    def says(self, model, rows: list) -> list[tuple[str, bool]]:
+        """The response to each row, and whether <|endoftext|> ended it."""
         prompts = [self.prompt(row) for row in rows]
         wanted = [self.tokenizer.encode_ordinary(self.response(row)) for row in rows]
-        room = max(map(len, wanted)) + 10  # a few more than a right answer needs
+        room = max(map(len, wanted)) + 10  # a few more than the reference needs
         return respond(model, prompts, self.tokenizer, room)
 
 
@@ -136,32 +154,32 @@ class InstructionTask(ResponseTask):
 
     name = "instruction"
 
-    def __init__(self, tokenizer, context_length, learn_prompt=False):
+    def __init__(self, tokenizer, context_length: int, learn_prompt: bool = False):
         super().__init__(tokenizer, context_length)
         self.learn_prompt = learn_prompt
 
-    def parse(self, record):
+    def parse(self, record: dict) -> Instruction:
         return parse_instruction(record)
 
-    def key(self, row):
+    def key(self, row: Instruction) -> str:
         return row.input or row.instruction
 
-    def keys(self):
-        """The input; where too few rows have one of their own, the whole request."""
+    def keys(self) -> list[Callable[[Instruction], str]]:
+        """The input; if too few rows have distinct ones, the whole request."""
         return [self.key, lambda row: f"{row.instruction}\n{row.input}"]
 
-    def prompt(self, row):
+    def prompt(self, row: Instruction) -> str:
         return alpaca_prompt(row.instruction, row.input)
 
-    def response(self, row):
+    def response(self, row: Instruction) -> str:
         return row.output
 
-    def answers(self, model, rows):
-        """(what it says, whether it stops by itself) to each row."""
+    def answers(self, model, rows: list[Instruction]) -> list[tuple[str, bool]]:
+        """The response to each row, and whether <|endoftext|> ended it."""
         return self.says(model, rows)
 
-    def measure(self, model, splits):
-        """Exact match, token F1 and the share that stops, on the test split."""
+    def measure(self, model, splits: dict[str, list[Instruction]]) -> dict[str, Any]:
+        """Exact match, token F1 and the share ended by <|endoftext|>, on test rows."""
         test = splits["test"][:MEASURED]
         answers = self.answers(model, test)
         pairs = [(said, row.output) for (said, _), row in zip(answers, test)]

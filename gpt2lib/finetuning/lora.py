@@ -1,12 +1,14 @@
-"""LoRA: a finetuning that fits beside the model (Hu et al. 2021).
+"""LoRA, low-rank adaptation: finetuning of few parameters (Hu et al. 2021).
 
-Each attention projection W stays as it is and gets a detour through few dimensions,
+Each attention projection W is frozen and gets a low-rank update beside it,
 W x + (alpha / rank) B A x, of which only A and B are trained. Afterwards the product
-can be added into W, and nothing of the detour is left.
+can be added to W, which leaves a plain model.
 """
 
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,12 +23,18 @@ PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")
 
 
 class LoRALinear(nn.Module):
-    """A frozen linear layer and its trainable detour; at first the same as before.
+    """A frozen linear layer plus a trainable low-rank update, which starts at zero.
 
     Shapes: (..., in) -> (..., out); A (rank, in), B (out, rank)
     """
 
-    def __init__(self, linear, rank, alpha, generator=None):
+    def __init__(
+        self,
+        linear: nn.Linear,
+        rank: int,
+        alpha: float,
+        generator: torch.Generator | None = None,
+    ):
         super().__init__()
         self.linear = linear
         self.scale = alpha / rank
@@ -35,32 +43,32 @@ class LoRALinear(nn.Module):
         self.A = nn.Parameter(A.to(linear.weight))
         self.B = nn.Parameter(linear.weight.new_zeros(out, rank))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.linear(x) + self.scale * (x @ self.A.mT) @ self.B.mT
 
     @torch.no_grad()
-    def merged(self):
-        """The plain linear layer that computes the same."""
+    def merged(self) -> nn.Linear:
+        """The plain linear layer, with the update added to its weight."""
         self.linear.weight += self.scale * self.B @ self.A
         return self.linear
 
 
-def add_lora(model, rank=RANK, alpha=ALPHA, seed=0):
-    """Freezes a model and gives its attention projections trainable detours, in place.
+def add_lora(model, rank: int = RANK, alpha: float = ALPHA, seed: int = 0):
+    """Freezes a model and adds LoRA layers to its attention projections, in place.
 
-    A head for classes, being new, stays trainable.
+    A classification head, being new, stays trainable.
 
     Raises:
-        ValueError: the model has them already, a rank below 1 or above emb_dim, or an
-            alpha that is no number.
+        ValueError: the model already has LoRA layers, rank is not from 1 to emb_dim, or
+            alpha is not finite.
     """
     if type(rank) is not int or not 1 <= rank <= model.cfg.emb_dim:
         raise ValueError(
-            f"rank must be a whole number, at least 1 and at most emb_dim "
-            f"({model.cfg.emb_dim}), got {rank!r}"
+            f"rank must be a whole number from 1 to emb_dim ({model.cfg.emb_dim}), "
+            f"got {rank!r}"
         )
     if not math.isfinite(alpha):
-        raise ValueError(f"alpha must be a number, got {alpha}")
+        raise ValueError(f"alpha must be a finite number, got {alpha}")
     _check_has_none(model)
     model.requires_grad_(False)
     model.out_head.weight.requires_grad_(bool(model.cfg.n_classes))
@@ -75,17 +83,17 @@ def add_lora(model, rank=RANK, alpha=ALPHA, seed=0):
 def _check_has_none(model):
     check_not_prepared(model, "trained")
     if has_lora(model):
-        raise ValueError("the model has LoRA layers already: merge_lora(model) first")
+        raise ValueError("the model already has LoRA layers: merge_lora(model) first")
 
 
 def merge_lora(model):
-    """Adds the detours into the weights and removes them, in place."""
+    """Adds the low-rank updates to the weights and removes them, in place."""
     for parent, name, detour in _detours(model):
         setattr(parent, name, detour.merged())
     return model.requires_grad_(True)
 
 
-def has_lora(model):
+def has_lora(model) -> bool:
     """Whether a model has LoRA layers."""
     return bool(_detours(model))
 
@@ -100,11 +108,11 @@ def _detours(model):
     ]
 
 
-def save_lora(model, path, settings=None):
-    """Writes what LoRA has trained, a few percent of the model, as safetensors.
+def save_lora(model, path: str | Path, settings: dict[str, Any] | None = None) -> None:
+    """Writes the trained parameters, a few percent of the model, as safetensors.
 
     Args:
-        settings: what a model with it is for, as in its config.json.
+        settings: further entries for the config.json of a model with this adapter.
     """
     trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     detours = _detours(model)
@@ -117,12 +125,12 @@ def save_lora(model, path, settings=None):
         write_tensors(trained, temporary, facts)
 
 
-def load_lora(model, path):
-    """Gives a model the LoRA layers of a file, in place; the model is the one trained.
+def load_lora(model, path: str | Path):
+    """Adds the LoRA layers in a file, in place, to the model they were trained on.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file, or one of another model, which stays as it was.
+        ValueError: not a LoRA file, or one of another model; the model is unchanged.
     """
     _check_has_none(model)
     tensors, facts = read_adapter(path)
@@ -133,18 +141,18 @@ def load_lora(model, path):
             raise ValueError(f"alpha {alpha}, rank {rank}")
     except (KeyError, ValueError, StopIteration, TypeError) as error:
         raise ValueError(
-            f"{path} holds no LoRA layers of gpt2lib ({quoted(error)}): give what "
-            "save_lora wrote"
+            f"{path} holds no LoRA layers of gpt2lib ({quoted(error)}): give a file "
+            "that save_lora wrote"
         ) from error
     wanted = _adapter_shapes(model, rank)
     if {n: tuple(t.shape) for n, t in tensors.items()} != wanted:
         raise ValueError(
-            f"{path} does not fit: its LoRA layers are of a model of another size, "
-            "other attention class (fused_qkv), or another head"
+            f"{path} does not fit: its LoRA layers are for a model of another size, "
+            "attention class (fused_qkv) or head; load the one they were trained on"
         )
     if not all(t.dtype in FLOATS and t.isfinite().all() for t in tensors.values()):
         raise ValueError(
-            f"{path} has numbers that are NaN or no floats: train it again"
+            f"{path} has values that are not finite floats: train it again"
         )
     add_lora(model, rank, alpha)
     parameters = dict(model.named_parameters())
@@ -154,8 +162,8 @@ def load_lora(model, path):
     return model
 
 
-def adapter_settings(path):
-    """What `save_lora` was told a model with this adapter is for.
+def adapter_settings(path: str | Path) -> dict[str, Any]:
+    """The settings that `save_lora` stored in an adapter.
 
     Raises:
         ValueError: not a LoRA adapter of gpt2lib, or a damaged one.
@@ -166,13 +174,13 @@ def adapter_settings(path):
         return check_task(dict(settings), path)
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"{path} has settings that cannot be read ({quoted(error)}): give what "
-            "save_lora wrote"
+            f"{path} has settings that cannot be read ({quoted(error)}): give a file "
+            "that save_lora wrote"
         ) from error
 
 
 def _adapter_shapes(model, rank):
-    """Name -> shape of what `save_lora` writes for a model with detours of `rank`."""
+    """Name -> shape of the tensors that `save_lora` writes for LoRA of this rank."""
     shapes = {}
     if model.cfg.n_classes:
         shapes["out_head.weight"] = tuple(model.out_head.weight.shape)

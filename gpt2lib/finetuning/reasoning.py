@@ -1,11 +1,11 @@
-"""Thinking before answering: question, thought, answer, and the end.
+"""Thinking before answering: a question, a thought, the answer, <|endoftext|>.
 
-The prompt is that of the project this one grew out of; what was missing there is the
-<|endoftext|> after the answer, without which a model never learns to stop.
+The prompt is that of the project this one grew out of. Its examples did not end with
+<|endoftext|>, without which a model never learns to stop.
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpt2lib.finetuning.instruction import MEASURED, ResponseTask, exact_match, mean
 
@@ -22,12 +22,12 @@ class Reasoning(NamedTuple):
     answer: str
 
 
-def parse_reasoning(record):
-    """A record of the AM-DeepSeek-R1 data; null info fields are read from content.
+def parse_reasoning(record: dict) -> Reasoning:
+    """The row of a record of AM-DeepSeek-R1; content stands in for null info fields.
 
-    The question is the first message of the user, the rest the answer to it.
+    The question is the user's first message; the assistant's next one answers it.
     """
-    messages = iter(record["messages"])  # the answer comes after the question
+    messages = iter(record["messages"])  # the second search continues after the first
     question = _next_of("user", messages)["content"]
     assistant = _next_of("assistant", messages)
     info, content = assistant.get("info") or {}, assistant["content"] or ""
@@ -46,21 +46,21 @@ def _next_of(role, messages):
     for message in messages:
         if message.get("role") == role:
             return message
-    raise ValueError(f"no message of the {role}")
+    raise ValueError(f"no message with the role {role!r}")
 
 
-def reasoning_prompt(question, think=True):
-    """What the model is given; without thoughts it has to answer at once."""
+def reasoning_prompt(question: str, think: bool = True) -> str:
+    """What the model is given; with think=False, it must answer at once."""
     return f"Question: {question}\n" + (THINKING if think else "Answer:")
 
 
-def reasoning_response(thought, answer, think=True):
-    """What it learns to say."""
+def reasoning_response(thought: str, answer: str, think: bool = True) -> str:
+    """What the model learns to answer."""
     return thought + CONCLUSION + answer if think else f" {answer}"
 
 
-def split_response(text):
-    """(thought, answer) of what a thinking model said; None where a part is missing.
+def split_response(text: str) -> tuple[str, str | None]:
+    """(thought, answer) in the response of a thinking model; no answer is None.
 
     >>> split_response("2 + 3 = 5\\nAnswer: 5")
     ('2 + 3 = 5', '5')
@@ -74,31 +74,33 @@ class ReasoningTask(ResponseTask):
 
     name = "reasoning"
 
-    def __init__(self, tokenizer, context_length, think=True):
+    def __init__(self, tokenizer, context_length: int, think: bool = True):
         super().__init__(tokenizer, context_length)
         self.think = think
 
-    def parse(self, record):
+    def parse(self, record: dict) -> Reasoning:
         return parse_reasoning(record)
 
-    def key(self, row):
+    def key(self, row: Reasoning) -> str:
         return row.question
 
-    def prompt(self, row):
+    def prompt(self, row: Reasoning) -> str:
         return reasoning_prompt(row.question, self.think)
 
-    def response(self, row):
+    def response(self, row: Reasoning) -> str:
         return reasoning_response(row.thought, row.answer, self.think)
 
-    def answers(self, model, rows):
-        """(thought, answer, whether it stopped by itself) to each row."""
+    def answers(
+        self, model, rows: list[Reasoning]
+    ) -> list[tuple[str, str | None, bool]]:
+        """(thought, answer, whether <|endoftext|> ended it) for each row."""
         said = self.says(model, rows)
         if not self.think:
             return [("", text.strip(), stopped) for text, stopped in said]
         return [(*split_response(text), stopped) for text, stopped in said]
 
-    def measure(self, model, splits):
-        """Right answers, format kept and the share that stops, on the test split."""
+    def measure(self, model, splits: dict[str, list[Reasoning]]) -> dict[str, Any]:
+        """Shares of test rows: correct, format kept, ended by <|endoftext|>."""
         test = splits["test"][:MEASURED]
         answers = self.answers(model, test)
         return {

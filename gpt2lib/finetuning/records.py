@@ -1,40 +1,46 @@
-"""Files of examples, as data sets come: read row by row, the bad ones named, split.
+"""Files of examples: reading them row by row, reporting bad rows, splitting.
 
-TSV without header, JSON lists, JSON lines (plain or .zst) and parquet; whatever they
-hold, a task's `parse` makes an example of a record or says why it cannot.
+The formats are TSV without header, JSON lists, JSON lines (plain or .zst) and Parquet.
+A task's `parse` turns a record of any of them into an example, or says why it cannot.
 """
 
 import io
 import json
 import random
 import unicodedata
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from reprlib import repr as shortened
+from typing import Any, TypeVar
 
 from gpt2lib import files
 from gpt2lib.weights.untrusted import kind_of
 
-INFLATED = 2**30, 200  # what a compressed file may hold: bytes, or times its own size
+INFLATED = 2**30, 200  # limits on decompressed data: bytes, or times the file's size
 LONGEST = 2**24  # bytes of a line
-UCI_FILE = "SMSSpamCollection"  # as it lies in UCI's archive, without an ending
+UCI_FILE = "SMSSpamCollection"  # its name in UCI's archive, without a suffix
 JSON_LINES = (".jsonl", ".ndjson", ".jsonl.zst")
 SUFFIXES = (".tsv", ".txt", ".json", ".parquet", *JSON_LINES)
 
+T = TypeVar("T")  # an example
 
-def read_records(path, parse, skip_bad_rows=False):
-    """All examples of a file, and how many rows were left out.
+
+def read_records(
+    path: str | Path, parse: Callable[[Any], T], skip_bad_rows: bool = False
+) -> tuple[list[T], int]:
+    """All examples of a file, and the number of rows left out.
 
     Args:
         path: the file, or a folder that holds exactly one of a known kind, as
             `download` makes it.
-        parse: a record -> an example; raises ValueError with the reason it cannot. A
+        parse: record -> example; raises ValueError with the reason if it cannot. A
             record is a dict, or the line itself in a file without field names.
         skip_bad_rows: leave bad rows out instead of raising.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: rows that cannot be used, by place and reason; or none that can.
+        ValueError: unusable rows, with place and reason; or no usable row.
     """
     path = find_records(path)
     examples, bad = [], []
@@ -51,37 +57,41 @@ def read_records(path, parse, skip_bad_rows=False):
     if bad and not skip_bad_rows:
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise ValueError(
-            f"{path} has {len(bad)} rows that cannot be used ({'; '.join(bad[:5])}"
-            f"{more}): mend them, or leave them out with --skip-bad-rows"
+            f"{path} has {len(bad)} unusable rows ({'; '.join(bad[:5])}{more}): fix "
+            "them, or leave them out with --skip-bad-rows"
         )
     if not examples:
-        raise ValueError(f"{path} has no row that can be used ({len(bad)} bad ones)")
+        raise ValueError(
+            f"{path} has no usable row ({len(bad)} bad ones): give another file"
+        )
     return examples, len(bad)
 
 
-def find_records(path):
+def find_records(path: str | Path) -> Path:
     """The file itself, or the only one of a known kind in a folder.
 
     Raises:
         FileNotFoundError: there is none, or more than one.
-        ValueError: a file of another kind.
+        ValueError: a file of an unknown kind.
     """
     if not str(path).strip():
-        raise ValueError("the data has no name: give a file or a folder")
+        raise ValueError("the path of the data is empty: give a file or a folder")
     path = Path(path)
     files.check_given(path)
     if path.is_dir():
         found = [p for p in files.visible_files(path) if _is_known(p)]
         if len(found) != 1:
             names = ", ".join(p.name for p in found[:5]) or "none"
-            raise FileNotFoundError(f"{path} must hold one data file, it holds {names}")
+            raise FileNotFoundError(
+                f"{path} must hold exactly one data file, but holds {names}"
+            )
         return found[0]
     if not path.exists():
         raise FileNotFoundError(f"no file at {path}")
     if path.suffix and not _is_known(path):
         raise ValueError(
-            f"{path} has an ending that is not known; {', '.join(SUFFIXES)} are: save "
-            "it as one of them"
+            f"{path} has an unknown suffix, must have one of {', '.join(SUFFIXES)}: "
+            "save it in one of these formats"
         )
     return path
 
@@ -99,9 +109,9 @@ def _refuse_bytes(record):
 def _check_text(example):
     for text in filter(lambda field: isinstance(field, str), example):
         if "\0" in text:
-            raise ValueError("a NUL character, as UTF-16 has: save the file as UTF-8")
+            raise ValueError("a NUL character, as in UTF-16: save the file as UTF-8")
         if any(0xD800 <= ord(character) < 0xE000 for character in text):
-            raise ValueError("half a surrogate pair, which is no character")
+            raise ValueError("an unpaired surrogate, which is not a character")
 
 
 def _reason(error, record):
@@ -116,7 +126,7 @@ def _reason(error, record):
 
 
 def _rows(path):
-    """(place, record) of each row; a ValueError in place of a broken one."""
+    """Yields (place, record) of each row; the record of a broken one is an error."""
     name = path.name.lower()
     if name.endswith(".parquet"):
         for number, record in enumerate(_parquet(path), 1):
@@ -132,18 +142,18 @@ def _rows(path):
                 if len(line) > LONGEST:
                     raise ValueError(
                         f"{path}, line {number} is longer than {LONGEST:,} bytes, "
-                        "which no text of one example is"
+                        "too long for one example: give one example per line"
                     )
                 if line.strip():
                     yield f"line {number}", _decode(line, name.endswith(JSON_LINES))
 
 
 def _refuse_other_kinds(path, name):
-    """Refuses by its first bytes what has no lines of text."""
+    """Refuses, by its first bytes, a file that is not text."""
     with open(path, "rb") as file:
         kind = kind_of(file.read(16))
     if kind and not name.endswith(".zst"):
-        raise ValueError(f"{path} is {kind}: unpack it, or save it as UTF-8")
+        raise ValueError(f"{path} is {kind}, must be UTF-8 text: unpack or convert it")
 
 
 def _decode(line, is_json):
@@ -156,12 +166,14 @@ def _decode(line, is_json):
     except (ValueError, RecursionError) as error:
         return ValueError(f"not JSON ({error})")
     if "\r" in text:
-        return ValueError("a line end of old Macs within it: save with those of today")
+        return ValueError(
+            "a carriage return within it: save the file with \\n line ends"
+        )
     return text
 
 
 class _Bounded:
-    """Counts what comes out of a compressed file, so that none fills the memory."""
+    """Limits what a compressed file may expand to, so that it cannot fill memory."""
 
     def __init__(self, path):
         self.path = path
@@ -172,8 +184,8 @@ class _Bounded:
         self.room -= size
         if self.room < 0:
             raise ValueError(
-                f"{self.path} holds more than {INFLATED[1]} times its own size, which "
-                "no text does: it is damaged, or was made to fill the memory"
+                f"{self.path} expands to over {INFLATED[1]} times its own size, as no "
+                "text does: it is damaged or malicious, get it from another source"
             )
 
 
@@ -185,7 +197,7 @@ def _open_lines(path):
 
 
 def _pyarrow(path):
-    """pyarrow with its parquet, 55 MB that few need."""
+    """pyarrow with its Parquet part: 55 MB, which few need."""
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -197,7 +209,7 @@ def _pyarrow(path):
 
 
 class _Readable(io.RawIOBase):
-    """A stream of pyarrow as one of Python's, with lines."""
+    """A pyarrow stream as a Python stream, which can read lines."""
 
     def __init__(self, stream, bounded):
         self.stream = stream
@@ -211,7 +223,8 @@ class _Readable(io.RawIOBase):
             found = self.stream.read(len(buffer))
         except OSError as error:
             raise ValueError(
-                f"{self.bounded.path} is cut off or damaged ({error}): get it again"
+                f"{self.bounded.path} is cut off or damaged ({error}): download it "
+                "again"
             ) from error
         self.bounded.take(len(found))
         buffer[: len(found)] = found
@@ -227,11 +240,13 @@ def _parquet(path):
                 bounded.take(batch.nbytes)
                 yield from batch.to_pylist()
     except (arrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a whole parquet file ({error})") from error
+        raise ValueError(
+            f"{path} is not a complete Parquet file ({error}): download it again"
+        ) from error
 
 
 def _json_list(path):
-    """(place, item) of a list; a file with a broken item cannot be read beyond it."""
+    """Yields (place, item) of a JSON list, of which a single error spoils the whole."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         items = json.loads(text)
@@ -256,24 +271,30 @@ def _json_list(path):
 # ------------------------------------------------------------------------------- splits
 
 
-def split(examples, key, shares, seed=0):
-    """Parts of the examples, in the given shares, no text on two sides.
+def split(
+    examples: Sequence[T],
+    key: Callable[[T], str],
+    shares: Sequence[float],
+    seed: int = 0,
+) -> list[list[T]]:
+    """Splits examples at random in the given shares; no text is in two parts.
 
     Args:
-        key: example -> the text by which two are the same, up to case, spaces and
-            the ways Unicode has to write one character.
+        key: example -> its text. Examples with equal texts, up to case, white space
+            and Unicode normalization (NFKC), stay together.
         shares: fractions that sum to 1.
 
     Raises:
-        ValueError: a part that would be empty.
+        ValueError: a part would be empty.
     """
-    groups = {}
+    groups: dict[str, list[T]] = {}
     for example in examples:
         text = unicodedata.normalize("NFKC", key(example)).casefold()
         groups.setdefault(" ".join(text.split()), []).append(example)
     keys = sorted(groups)
     random.Random(f"split {seed}").shuffle(keys)
-    parts, bound, taken = [[] for _ in shares], 0.0, 0
+    parts: list[list[T]] = [[] for _ in shares]
+    bound, taken = 0.0, 0
     rest = iter(keys)
     for part, share in zip(parts, shares):
         bound += share * len(examples)
@@ -282,13 +303,18 @@ def split(examples, key, shares, seed=0):
             taken += len(groups[name])
     if not all(parts):
         raise ValueError(
-            f"{len(groups)} different examples are too few to be split into "
+            f"{len(groups)} different examples are too few to split into "
             f"{', '.join(f'{share:.0%}' for share in shares)}: give more of them"
         )
     return parts
 
 
-def split_by_first(examples, keys, shares, seed=0):
+def split_by_first(
+    examples: Sequence[T],
+    keys: Sequence[Callable[[T], str]],
+    shares: Sequence[float],
+    seed: int = 0,
+) -> list[list[T]]:
     """`split` by the first of several keys, coarse to fine, that fills every part."""
     for key in keys[:-1]:
         try:
@@ -298,9 +324,11 @@ def split_by_first(examples, keys, shares, seed=0):
     return split(examples, keys[-1], shares, seed)
 
 
-def balanced(examples, label, seed=0):
-    """As many examples of each label as the rarest has, chosen by chance."""
-    groups = {}
+def balanced(
+    examples: Sequence[T], label: Callable[[T], int], seed: int = 0
+) -> list[T]:
+    """A random choice of as many examples of each label as the rarest has."""
+    groups: dict[int, list[T]] = {}
     for example in examples:
         groups.setdefault(label(example), []).append(example)
     count = min(map(len, groups.values()))

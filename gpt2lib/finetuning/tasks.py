@@ -1,63 +1,67 @@
-"""What every task that a model is finetuned for has in common."""
+"""The base class of the tasks that a model can be finetuned for."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from gpt2lib.data import Example
 
 
 class Task(ABC):
-    """What `finetune` needs to know of a task. A row is one example, in its own form.
+    """What `finetune` needs to know about a task. A row is one example, as parsed.
 
     Attributes:
         name: as on the command line, and in the config.json of the model.
         shares: fractions of the rows for training, validation and test.
-        epochs: passes over the training rows, unless the user says otherwise.
-        rate: multiplies the usual learning rate.
-        has_base: whether the model it begins with can do the task too, so that its
-            figures stand beside those of the finetuned one.
+        epochs: passes over the training rows, by default.
+        rate: factor on the usual learning rate.
+        has_base: whether the base model can do the task too, so that its figures are
+            reported for comparison.
         settings: further entries for the model's config.json.
     """
 
     name: str
-    shares = (0.85, 0.05, 0.1)
+    shares: tuple[float, float, float] = (0.85, 0.05, 0.1)
     epochs = 3
     rate = 1.0
     has_base = True
     settings: dict = {}
 
-    def __init__(self, tokenizer, context_length):
+    def __init__(self, tokenizer, context_length: int):
         self.tokenizer = tokenizer
         self.context_length = context_length
 
     @abstractmethod
-    def parse(self, record):
-        """The row of a record from the data; ValueError if it cannot be used."""
+    def parse(self, record: Any) -> Any:
+        """The row of a record from the data; raises ValueError if it is unusable."""
 
     @abstractmethod
-    def key(self, row):
-        """The text by which two rows are the same, so that they share a split."""
+    def key(self, row: Any) -> str:
+        """The text that identifies a row; rows with the same text share a split."""
 
-    def keys(self):
-        """`key`, and finer ones for data in which too few rows have their own."""
+    def keys(self) -> list[Callable[[Any], str]]:
+        """`key`, then finer ones, for data in which too few rows have distinct keys."""
         return [self.key]
 
     @abstractmethod
-    def encode(self, row):
+    def encode(self, row: Any) -> Example:
         """(ids, targets) to train on, two lists of equal length."""
 
-    def fits(self, row):
-        """Whether the model can read the whole row."""
+    def fits(self, row: Any) -> bool:
+        """Whether the row fits in the model's context."""
         return len(self.encode(row)[0]) <= self.context_length
 
-    def check(self, splits):  # noqa: B027, nothing to check unless a task says so
+    def check(self, splits: dict[str, list]) -> None:  # noqa: B027, optional
         """Raises ValueError if the splits, rows by name, cannot be trained on."""
 
-    def adapt(self, model, seed=0):
+    def adapt(self, model, seed: int = 0):
         """Gives the model, in place, what the task needs, such as another head."""
         return model
 
-    def validate(self, model, rows):
-        """Figures, beside the loss, by which the best moment of a run is chosen."""
+    def validate(self, model, rows: list) -> dict[str, float]:
+        """Figures, besides the loss, by which the best weights of a run are chosen."""
         return {}
 
     @abstractmethod
-    def measure(self, model, splits):
-        """The figures of the test split, by name."""
+    def measure(self, model, splits: dict[str, list]) -> dict[str, Any]:
+        """The figures on the test split, by name."""

@@ -1,4 +1,4 @@
-"""Texts become token shards, once, by all cores; training reads them in parts."""
+"""Tokenizes texts into token shards, once, on all cores, and opens them."""
 
 import hashlib
 import json
@@ -9,11 +9,13 @@ import signal
 import threading
 from array import array
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -24,40 +26,42 @@ from gpt2lib.training.shards import TokenShards, scan_shard, write_shard
 from gpt2lib.training.texts import CHUNK, find_texts, is_text_file, read_texts
 from gpt2lib.weights.vocabulary import TOKENIZER_FILES, has_tokenizer
 
-SHARD = 10**8  # tokens a file
-HELD_OUT = 2**17  # tokens to judge by, at most
-SAMPLE = 10**7  # characters from which a tokenizer learns
+SHARD = 10**8  # tokens per file
+HELD_OUT = 2**17  # tokens of the validation split, at most
+SAMPLE = 10**7  # characters that a tokenizer is trained on
 GPT2_VOCAB_SIZE = 50257
 RECORD = "tokens.json"
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tokens to learn from, tokens held out to judge by, and their tokenizer."""
+    """The training tokens, the validation tokens, and their tokenizer."""
 
     training: TokenShards
     validation: torch.Tensor
-    tokenizer: object
+    tokenizer: Any
 
 
-def make_tokens(data, folder, vocab_size, goes_on=False):
-    """Makes the tokens of the texts at `data` in `folder`, unless they are there.
+def make_tokens(
+    data: str | Path, folder: str | Path, vocab_size: int, goes_on: bool = False
+) -> str:
+    """Tokenizes the texts at `data` into shards in `folder`, unless they are there.
 
-    With GPT-2's vocab_size the tokenizer is GPT-2's; else one is trained on the first
-    megabytes. Token shards are taken as they are. Texts, shards and tokenizer are known
-    by their contents, so files that are the same count once.
+    With GPT-2's vocab_size the tokenizer is GPT-2's; otherwise one is trained on the
+    first SAMPLE characters. Token shards are used as they are. Texts, shards and the
+    tokenizer are identified by their contents, so identical texts count once.
 
     Args:
-        goes_on: whether a run goes on, whose tokens are not made anew from other texts.
+        goes_on: whether a run is resumed, which must not get tokens of other texts.
 
     Returns: a fingerprint of the tokens and their tokenizer.
 
     Raises:
         FileNotFoundError, OSError, ValueError: as `find_texts`, `read_texts`,
-            `tokenize`; shards that are not in the tokenizer's vocabulary.
+            `tokenize`; also for shards with ids outside the tokenizer's vocabulary.
     """
     if not str(data).strip():
-        raise ValueError("the data has no name: give a file or a folder")
+        raise ValueError("the path of the data is empty: give a file or a folder")
     data, folder = Path(data), Path(folder)
     if holds_shards(data):
         contents = _contents(data)
@@ -68,29 +72,29 @@ def make_tokens(data, folder, vocab_size, goes_on=False):
     recorded = _recorded(folder)
     if goes_on and recorded and recorded | record != recorded:
         raise ValueError(
-            f"the run began with other texts than {data}, or with another vocabulary: "
-            "give those to go on, or choose another folder"
+            f"the run was started with other texts than {data}, or another vocabulary: "
+            "give those to resume it, or choose another folder"
         )
     if not _is_made(folder, record):
         _make(texts.values(), folder, vocab_size)
         if list(_different(texts.values())) != record["texts"]:
-            raise OSError(f"{data} changed while it was read: run the same again")
+            raise OSError(f"{data} changed while it was read: run the command again")
         record |= _contents(folder)
         files.write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
     return _fingerprint(_recorded(folder))
 
 
-def open_corpus(data, folder):
+def open_corpus(data: str | Path, folder: str | Path) -> Corpus:
     """The `Corpus` of the token shards at `data`, or of those made in `folder`.
 
-    The tokenizer lies beside the shards, or else is GPT-2's. Held out are shards with
-    "val" in their name, as in fineweb_val_000000.bin, or else the last tenth; never
-    more than HELD_OUT tokens.
+    The tokenizer is the one beside the shards, or else GPT-2's. The validation split
+    is the shards with "val" in their names, such as fineweb_val_000000.bin, or else
+    the last tenth; never more than HELD_OUT tokens.
     """
     data = Path(data) if holds_shards(Path(data)) else Path(folder)
     paths = _token_shards(data)
     held_out = [path for path in paths if re.search(r"(^|_)val(_|\.)", path.name)]
-    if len(held_out) == len(paths):  # of a validation shard alone, a part is to learn
+    if len(held_out) == len(paths):  # only validation shards: split them
         held_out = []
     training = TokenShards(path for path in paths if path not in held_out)
     if held_out:
@@ -100,20 +104,20 @@ def open_corpus(data, folder):
     return Corpus(training, validation, _tokenizer_beside(data))
 
 
-def holds_shards(data):
+def holds_shards(data: Path) -> bool:
     """Whether `data` is a token shard or a folder of them.
 
     Raises:
-        ValueError: a folder with shards and texts; which of them is meant?
+        ValueError: a folder holds both shards and texts.
     """
     has_shards = bool(_token_shards(data))
     if has_shards and any(map(is_text_file, _directly_in(data))):
-        raise ValueError(f"{data} holds token shards and texts: give one of the two")
+        raise ValueError(f"{data} holds token shards and texts: give only one of them")
     return has_shards
 
 
 def _token_shards(data):
-    """The token shards at a path, which is one of them or their folder."""
+    """The token shards at a path: that file itself, or those in a folder."""
     paths = [data] if data.is_file() else _directly_in(data)
     return [path for path in paths if path.suffix.lower() == ".bin"]
 
@@ -128,30 +132,30 @@ def _tokenizer_beside(shards):
 
 
 def gpt2_tokenizer():
-    """GPT-2's tokenizer from a downloaded model, which can be saved, or tiktoken's."""
+    """GPT-2's tokenizer: a downloaded model's, which can be saved, or tiktoken's."""
     folder = files.BIN / "gpt2"
     if folder.is_dir() and has_tokenizer(folder):
         return BPETokenizer.load(folder)
     return get_gpt2_tokenizer()
 
 
-# ---------------------------------------------------------------- what belongs together
+# ------------------------------------------------------------------------- fingerprints
 
 
-def tokenizer_hash(tokenizer):
-    """By what a tokenizer is known: the sha256 of its tokens in the order of ids."""
+def tokenizer_hash(tokenizer) -> str:
+    """The sha256 of a tokenizer's tokens, in the order of their ids."""
     digest = hashlib.sha256()
     for id in range(tokenizer.n_vocab):
         try:
             token = tokenizer.decode_single_token_bytes(id)
-        except (KeyError, ValueError):  # an id that is not used
+        except (KeyError, ValueError):  # an unused id
             token = b""
         digest.update(len(token).to_bytes(4, "big") + token)
     return digest.hexdigest()
 
 
 def _different(paths):
-    """sha256 -> path of each file; of files that are the same, the first."""
+    """sha256 -> path of each file; of identical files, the first."""
     texts = {}
     for path in paths:
         with open(path, "rb") as file:
@@ -160,12 +164,12 @@ def _different(paths):
 
 
 def _contents(data):
-    """Hashes of the tokenizer and the ids of each shard, all of which are checked."""
+    """Hashes of the tokenizer and of the ids of each shard, which are checked."""
     folder = data if data.is_dir() else data.parent
     if (folder / "meta.pkl").exists() and not has_tokenizer(folder):
         raise ValueError(
-            f"{folder} has a meta.pkl, so its ids are nanoGPT's numbers of characters, "
-            "not GPT-2's tokens: give the text itself"
+            f"{folder} has a meta.pkl, so its ids are nanoGPT's character-level ones, "
+            "not GPT-2's: give the text itself"
         )
     tokenizer, shards = _tokenizer_beside(data), {}
     for path in _token_shards(data):
@@ -174,27 +178,27 @@ def _contents(data):
             raise ValueError(f"{path} holds no tokens: remove it")
         if largest >= tokenizer.n_vocab:
             raise ValueError(
-                f"{path} has the id {largest}, the tokenizer's end at "
+                f"{path} has the id {largest}, but the tokenizer's ids end at "
                 f"{tokenizer.n_vocab - 1}: put the vocab.json and merges.txt of the "
                 "shard's own tokenizer beside it"
             )
         if largest < 256 and not has_tokenizer(folder):
             raise ValueError(
-                f"{path} has no id above {largest}, so it is not in GPT-2's "
-                "vocabulary: put the vocab.json and merges.txt of its tokenizer beside "
-                "it, or give the text itself"
+                f"{path} has no id above {largest}, so its tokenizer is not GPT-2's: "
+                "put the vocab.json and merges.txt of its tokenizer beside it, or give "
+                "the text itself"
             )
     return {"tokenizer": tokenizer_hash(tokenizer), "shards": shards}
 
 
 def _fingerprint(contents):
-    """A short hash of `_contents`, whatever the files are called."""
+    """A short hash of `_contents` that does not depend on file names."""
     parts = [contents["tokenizer"], *contents["shards"].values()]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 
 def _recorded(folder):
-    """What `make_tokens` wrote down beside tokens it made."""
+    """The record that `make_tokens` wrote beside its shards; empty if none."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -203,7 +207,7 @@ def _recorded(folder):
 
 
 def _is_made(folder, record):
-    """Whether `folder` holds all tokens of just these texts, unchanged."""
+    """Whether `folder` holds exactly the tokens of these texts, unchanged."""
     recorded = _recorded(folder)
     try:
         is_of_these = recorded | record == recorded
@@ -213,7 +217,7 @@ def _is_made(folder, record):
 
 
 def _check_given(data, contents):
-    """Refuses a shard that is there twice, and shards that belie their record."""
+    """Refuses identical shards, and shards that do not match their record."""
     names = {}
     for name, digest in contents["shards"].items():
         if names.setdefault(digest, name) != name:
@@ -226,7 +230,7 @@ def _check_given(data, contents):
     if any(record.get(name, contents[name]) != contents[name] for name in known):
         raise ValueError(
             f"{data} holds other tokens, or another tokenizer, than its {RECORD} "
-            "says: make the tokens again from the texts"
+            "says: tokenize the texts again"
         )
 
 
@@ -256,25 +260,26 @@ def _beginning(texts):
 # ----------------------------------------------------------------------------- encoding
 
 
-def tokenize(texts, tokenizer, folder, size=None):
+def tokenize(
+    texts: Iterable[str], tokenizer, folder: Path, size: int | None = None
+) -> None:
     """Encodes chunks of text (from `read_texts`) and writes shards to `folder`.
 
     Args:
-        size: bytes of text to come, for the progress bar.
+        size: total bytes of text, for the progress bar.
 
     Raises:
-        ValueError: more tokens in the vocabulary than uint16 can tell apart, or none
-            that ends a document.
+        ValueError: the vocabulary is too large for uint16, or has no <|endoftext|>.
         OSError: a worker process was killed.
     """
     if tokenizer.n_vocab > 2**16:
         raise ValueError(
-            f"token shards hold ids below {2**16}, the tokenizer has "
-            f"{tokenizer.n_vocab}"
+            f"token shards hold ids below {2**16}, but the tokenizer has "
+            f"{tokenizer.n_vocab}: use one with a smaller vocabulary"
         )
     if tokenizer.eot_token is None:
         raise ValueError(
-            f"the tokenizer has no {ENDOFTEXT}, which ends a document: use one with it"
+            f"the tokenizer has no {ENDOFTEXT} to end documents with: use another one"
         )
     ids, count = array("H"), 0
     bar = tqdm(total=size, unit="B", unit_scale=True, desc="tokenize")
@@ -290,7 +295,7 @@ def tokenize(texts, tokenizer, folder, size=None):
 
 
 def _batches(texts):
-    """Lists of chunks of about CHUNK characters in all: work for one core."""
+    """Groups chunks into lists of about CHUNK characters, each work for one core."""
     batch, size = [], 0
     for text in texts:
         batch.append(text)
@@ -303,7 +308,7 @@ def _batches(texts):
 
 
 def _encode_all(batches, tokenizer):
-    """(bytes read, ids) of each batch, in order, from all cores if it is worth it."""
+    """Yields (bytes read, ids) of each batch, in order; many batches use all cores."""
     first = list(islice(batches, 4))
     if len(first) < 4:
         yield from (_encode(batch, tokenizer) for batch in first)
@@ -312,30 +317,30 @@ def _encode_all(batches, tokenizer):
         yield from _encode_in_workers(chain(first, batches), tokenizer)
     except BrokenProcessPool as error:
         raise OSError(
-            "a worker process that encodes texts was killed, perhaps for want of "
-            "memory: free some and run the same again; a script must call pretrain "
-            'under if __name__ == "__main__":'
+            "a worker process that encodes texts was killed, perhaps because memory "
+            "ran out: free some and run the same command again; a script must call "
+            'pretrain under if __name__ == "__main__":'
         ) from error
 
 
 def _encode_in_workers(batches, tokenizer):
-    workers = min(os.cpu_count() or 1, 61)  # as many as Windows allows
+    workers = min(os.cpu_count() or 1, 61)  # the maximum on Windows
     # spawn: a fork inherits torch's locks but not its threads.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, _end_with_parent) as pool:
         pending = deque()
         for batch in batches:
             pending.append(pool.submit(_encode, batch, tokenizer))
-            if len(pending) > 2 * workers:  # never many batches ahead
+            if len(pending) > 2 * workers:  # bounds the memory
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
 def _end_with_parent():
-    """In a worker: an interrupt is the parent's to handle, its end is this one's too.
+    """In a worker: leaves interrupts to the parent, and exits when the parent does.
 
-    Otherwise workers would wait for ever for a parent that was killed.
+    Otherwise workers would wait forever for a parent that was killed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -1,19 +1,21 @@
-"""A text becomes a trained GPT-2: tokens, model, training, Hugging Face folder.
+"""Pretraining from start to end: tokens, model, training, Hugging Face folder.
 
-In that folder `training/` holds what only training needs: the tokens, the last
-checkpoint and the measurements. It may be deleted once the model is good.
+In that folder, `training/` holds what only training needs: the tokens, the training
+state and the measurements. It may be deleted once training is done.
 """
 
 import dataclasses
 import math
 import multiprocessing
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
 
 from gpt2lib import files
-from gpt2lib.config import POCKET
+from gpt2lib.config import POCKET, GPTConfig
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.devices import find_device
 from gpt2lib.model import GPTModel
@@ -34,11 +36,11 @@ from gpt2lib.training.trainer import Trainer, TrainingSettings, check_whole
 from gpt2lib.weights.loading import load_model
 from gpt2lib.weights.saving import save_model
 
-ROWS_AT_ONCE = 16  # of the held-out text
+ROWS_AT_ONCE = 16  # in validation
 
 
-def default_learning_rate(n_params):
-    """A good highest rate for a model's size (Kaplan et al. 2020, equation D.1).
+def default_learning_rate(n_params: int) -> float:
+    """A good peak rate for a model's size (Kaplan et al. 2020, equation D.1).
 
     >>> round(default_learning_rate(124_439_808), 5)
     0.00064
@@ -47,48 +49,46 @@ def default_learning_rate(n_params):
 
 
 def pretrain(
-    data,
-    out,
-    cfg=POCKET,
+    data: str | Path,
+    out: str | Path,
+    cfg: GPTConfig = POCKET,
     *,
-    steps=None,
-    batch_size=32,
-    checkpoint_every=250,
-    resume=False,
-    start=None,
-    device=None,
-    **settings,
-):
+    steps: int | None = None,
+    batch_size: int = 32,
+    checkpoint_every: int = 250,
+    resume: bool = False,
+    start: str | Path | None = None,
+    device: str | torch.device | None = None,
+    **settings: Any,
+) -> dict[str, float] | None:
     """Trains a model from random weights and returns the measured figures.
 
-    Under torchrun every process calls this; the first alone writes.
+    Under torchrun every process calls this; only the first writes and returns figures.
 
     Args:
         data: a text file, `.jsonl` file, `.bin` token shard, or a folder of them.
-        out: the folder to make; a Hugging Face folder in the end.
-        cfg: the model's shape; the vocabulary's size follows the tokenizer.
+        out: the folder to create, in Hugging Face layout.
+        cfg: the model's shape; its vocab_size becomes that of the tokenizer.
         steps: one pass over the data if None.
-        batch_size: windows of cfg.context_length a step, over all processes.
-        checkpoint_every: steps between checkpoints and judgements.
-        resume: go on from the last checkpoint, if there is one.
-        start: a trained model to begin with, by name or path, instead of random
+        batch_size: windows of cfg.context_length per step, over all processes.
+        checkpoint_every: steps between validations; each saves the training state.
+        resume: continue from the training state, if there is one.
+        start: a trained model to start from, by name or path, instead of random
             weights of cfg; the data must have been tokenized with its tokenizer.
-        device: where to train; the best there is if None.
+        device: where to train; the best available if None.
         settings: other fields of `TrainingSettings`.
 
     Raises:
-        ValueError: the data, a setting, or a folder that holds something else.
+        ValueError: unusable data or settings, or a folder that holds something else.
         OSError: the folder cannot be written, a file changed, a process was killed.
-        FloatingPointError: the loss or its gradient is not finite.
+        FloatingPointError: the loss or gradient norm is not finite.
     """
     _check(batch_size, steps, checkpoint_every, settings)
     seed = settings.get("seed", 0)
     with connected() as processes, working_folder(out, resume, processes) as work:
         device = _device(processes, device)
         tokens, goes_on = work / TOKENS, (work / CHECKPOINT).exists()
-        fingerprint = _make_tokens(
-            processes, data, tokens, cfg.vocab_size, goes_on
-        )
+        fingerprint = _make_tokens(processes, data, tokens, cfg.vocab_size, goes_on)
         corpus = open_corpus(data, tokens)
         if processes.is_first:
             try_to_save(corpus.tokenizer, work)
@@ -99,26 +99,27 @@ def pretrain(
         settings["steps"] = steps or max(1, len(batches) // batch_size)
         facts = {"batch_size": batch_size, "training_tokens": len(corpus.training)}
         facts |= {"data": fingerprint}
-        model, settings = model.to(device), TrainingSettings(**settings)
-        trainer = Trainer(model, settings, processes, **facts)
+        model = model.to(device)
+        trainer = Trainer(model, TrainingSettings(**settings), processes, **facts)
         go_on(trainer, work)
-        rows = settings.micro_batch_size or ROWS_AT_ONCE
+        rows = trainer.settings.micro_batch_size or ROWS_AT_ONCE
         validation = _in_batches(corpus.validation, length, rows, end)
 
         def validate():
             return {"val_loss": evaluate(model, validation, trainer.settings.precision)}
 
         metrics = run_to_end(trainer, batches.batch, validate, work, checkpoint_every)
-        if processes.is_first:
-            _save(model, out, corpus.tokenizer)
-            return _figures(metrics, validation, corpus.tokenizer)
+        if not processes.is_first:
+            return None
+        _save(model, out, corpus.tokenizer)
+        return _figures(metrics, validation, corpus.tokenizer)
 
 
 def _check(batch_size, steps, checkpoint_every, settings):
-    """Refuses at once what would fail only after the tokens are made."""
+    """Refuses at once what would otherwise fail only after tokenizing."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ValueError(
-            "a process that encodes texts has run this script again: call pretrain "
+            "a worker that encodes texts has run this script again: call pretrain "
             'under if __name__ == "__main__":'
         )
     check_whole("batch_size", batch_size)
@@ -127,7 +128,7 @@ def _check(batch_size, steps, checkpoint_every, settings):
     count = process_count()
     if batch_size % count:
         raise ValueError(
-            f"a batch of {batch_size} windows cannot be shared out among {count} "
+            f"a batch of {batch_size} windows cannot be split evenly over {count} "
             f"processes: use a multiple of {count}"
         )
 
@@ -143,7 +144,7 @@ def _make_tokens(processes, *args):
 
 
 def _model(cfg, start, corpus, batch_size, seed):
-    """The model to begin with, once it is clear that it fits the corpus."""
+    """The untrained or given model, after checking that it fits the corpus."""
     vocab_size = corpus.tokenizer.n_vocab
     if not start:
         cfg = dataclasses.replace(cfg, vocab_size=vocab_size)
@@ -153,60 +154,60 @@ def _model(cfg, start, corpus, batch_size, seed):
     model = load_model(path)
     if model.cfg.n_classes:
         raise ValueError(
-            f"{start} tells {model.cfg.n_classes} classes apart, must predict tokens: "
-            "begin with the model it was finetuned from"
+            f"{start} has a classification head for {model.cfg.n_classes} classes, but "
+            "must predict tokens: start from the model it was finetuned from"
         )
     if tokenizer_hash(tokenizer_of(path)) != tokenizer_hash(corpus.tokenizer):
         raise ValueError(
-            f"the data is in another vocabulary than {start}: tokenize it with the "
-            "tokenizer of that model"
+            f"the data was tokenized with another vocabulary than that of {start}: "
+            "tokenize it with that model's tokenizer"
         )
     _check_lengths(corpus, model.cfg.context_length, batch_size)
     return model
 
 
 def _check_lengths(corpus, context_length, batch_size):
-    for part, ids in (("to learn", corpus.training), ("held out", corpus.validation)):
+    for part, ids in (("training", corpus.training), ("validation", corpus.validation)):
         if len(ids) <= context_length:
             raise ValueError(
-                f"the part {part} has {len(ids)} tokens, but a window needs "
+                f"the {part} split has {len(ids)} tokens, but a window needs "
                 f"{context_length + 1}: use a longer text or a smaller context length"
             )
     windows = len(corpus.training) // context_length
     if batch_size > 100 * windows:
         raise ValueError(
-            f"a batch of {batch_size} windows would read the text, which has "
-            f"{windows}, a hundred times a step: use a smaller batch"
+            f"a batch of {batch_size} windows is over a hundred times the text, which "
+            f"has {windows}: use a smaller batch"
         )
 
 
 def _random_model(cfg, seed):
-    """A new model; its weights depend on `seed` alone."""
+    """A new model, whose weights depend only on `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             return GPTModel(cfg)
-        except RuntimeError as error:  # torch's name for too little memory
+        except RuntimeError as error:  # torch raises it if memory runs out
             raise ValueError(
-                f"no memory for a model of {cfg.n_params:,} parameters, which takes "
-                f"{training_memory(cfg) / 1e9:,.0f} GB to train: choose a smaller one"
+                f"not enough memory for {cfg.n_params:,} parameters, which take "
+                f"{training_memory(cfg) / 1e9:,.0f} GB to train: choose a smaller model"
             ) from error
 
 
 def _device(processes, name):
     if processes.count == 1:
         return find_device(name)
-    usual = "cuda" if torch.cuda.is_available() else "cpu"  # gloo knows no other
+    usual = "cuda" if torch.cuda.is_available() else "cpu"  # gloo supports no other
     if name not in (None, usual):
         raise ValueError(
             f"{processes.count} processes train on {usual} here, not on {name!r}: "
-            "leave --device out"
+            "leave out --device"
         )
     return torch.device(usual)
 
 
 def _in_batches(ids, context_length, rows, document_end):
-    """One pass over the held-out ids, in windows like those of training."""
+    """All validation windows once, in batches; windows are as in training."""
     count = (len(ids) - 1) // context_length
     windows = ShuffledWindows(ids, context_length, count, document_end=document_end)
     rows = min(rows, ROWS_AT_ONCE)
@@ -214,12 +215,12 @@ def _in_batches(ids, context_length, rows, document_end):
 
 
 def _save(model, out, tokenizer):
-    """The Hugging Face folder. Without tokenizer files it is known by size: GPT-2's."""
+    """Saves the Hugging Face folder; a tokenizer that cannot be saved is GPT-2's."""
     save_model(model, out, tokenizer if hasattr(tokenizer, "save") else None)
 
 
 def _figures(metrics, validation, tokenizer):
-    """What the run measured, all told."""
+    """The figures of the whole run."""
     steps = [m for m in metrics if "loss" in m]
     val_loss = [m["val_loss"] for m in metrics if "val_loss" in m][-1]
     targets = torch.cat([targets.flatten() for _, targets in validation]).tolist()

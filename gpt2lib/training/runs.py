@@ -1,10 +1,11 @@
-"""A training run on disk: measured, saved on the way, and continued after a kill."""
+"""A training run's folder: measurements, training state, resuming after a kill."""
 
 import dataclasses
 import json
 import math
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from tqdm import tqdm
 
 from gpt2lib import files
 from gpt2lib.training.corpus import RECORD
+from gpt2lib.training.loss import Batch
+from gpt2lib.training.processes import Processes
+from gpt2lib.training.trainer import Trainer
 from gpt2lib.weights.vocabulary import TOKENIZER_FILES
 
 CHECKPOINT = "checkpoint.pt"
@@ -23,15 +27,17 @@ TOKEN_FILES = (RECORD, *TOKENIZER_FILES)
 
 
 @contextmanager
-def working_folder(out, resume, processes=None):
-    """A run's folder OUT/training, which no other run may use meanwhile.
+def working_folder(
+    out: str | Path, resume: bool, processes: Processes | None = None
+) -> Iterator[Path]:
+    """A run's folder, OUT/training; refuses to overwrite an existing model.
 
-    What would fail only after the training is tried here; of several processes the
-    first does it.
+    Checks now what would otherwise fail only after training, and locks the folder
+    against other runs. Of several processes, the first does so.
 
     Raises:
-        ValueError: `out` is no folder to write to, holds what is not of this run, or is
-            in use by another.
+        ValueError: `out` is not a folder, holds files of anything else, or is in use by
+            another run.
         OSError: it cannot be written.
     """
     work = Path(out) / "training"
@@ -47,17 +53,17 @@ def working_folder(out, resume, processes=None):
             yield work
     except Timeout as error:
         raise ValueError(
-            f"another run is writing to {out}: wait for its end, or choose another "
-            "folder"
+            f"another run is writing to {out}: wait until it ends, or choose "
+            "another folder"
         ) from error
 
 
 def _check_out(out, work, resume):
-    """Refuses to write over anything but a run that is to go on."""
+    """Refuses to overwrite anything but a run that is resumed."""
     if str(out).strip() and (work / CHECKPOINT).exists():
         if not resume:
             raise ValueError(
-                f"{out} already holds {CHECKPOINT}: go on with --resume, or choose "
+                f"{out} already holds {CHECKPOINT}: continue with --resume, or choose "
                 "another folder"
             )
         return
@@ -67,35 +73,41 @@ def _check_out(out, work, resume):
     files.check_free(work / TOKENS, {*made, *TOKEN_FILES})
 
 
-def try_to_save(tokenizer, work):
-    """Fails now if the tokenizer cannot be saved, and not after the training."""
+def try_to_save(tokenizer, work: Path) -> None:
+    """Fails now, not after training, if the tokenizer cannot be saved."""
     folder = work / ".trial"
     try:
         if hasattr(tokenizer, "save"):
             tokenizer.save(folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # a killed run's, too
+        shutil.rmtree(folder, ignore_errors=True)  # or one of a killed run
 
 
-def go_on(trainer, work):
-    """Loads the last checkpoint, if there is one."""
+def go_on(trainer: Trainer, work: Path) -> None:
+    """Loads the training state, if there is one."""
     if (work / CHECKPOINT).exists():
         trainer.load(work / CHECKPOINT)
 
 
-def run_to_end(trainer, batches, validate, work, checkpoint_every):
-    """Trains to the last step; the first process measures and saves on the way.
+def run_to_end(
+    trainer: Trainer,
+    batches: Callable[[int], Batch],
+    validate: Callable[[], dict[str, float]],
+    work: Path,
+    checkpoint_every: int,
+) -> list[dict]:
+    """Trains to the last step; the first process measures, validates and saves.
 
     Args:
         batches: step -> (inputs, targets).
-        validate: called before every checkpoint; returns figures by name, among them
-            val_loss.
+        validate: called before the training state is saved; returns figures by name,
+            including val_loss.
 
     Returns: all measurements, as `Metrics.read`.
 
     Raises:
-        FloatingPointError: a held-out loss that is not finite.
-        ValueError: the measurements of a run that went on are gone.
+        FloatingPointError: the held-out loss is not finite.
+        ValueError: the measurements of a resumed run are missing.
     """
     metrics, last = Metrics(work / METRICS), trainer.settings.steps
     is_first = trainer.processes.is_first
@@ -119,8 +131,8 @@ def run_to_end(trainer, batches, validate, work, checkpoint_every):
     measured = metrics.read()
     if is_first and not any("val_loss" in m for m in measured):
         raise ValueError(
-            f"{metrics.path} lacks what the run measured: put it back, or delete "
-            f"{work} to begin again"
+            f"{metrics.path} lacks the measurements of this run: restore it, or delete "
+            f"{work} to start over"
         )
     return measured
 
@@ -130,20 +142,20 @@ def _write_down(validate, step, metrics):
     if not math.isfinite(figures["val_loss"]):
         raise FloatingPointError(
             f"step {step}: the held-out loss is {figures['val_loss']}. The last "
-            "checkpoint is kept; start again with a lower learning rate"
+            "training state is kept; start over with a lower learning rate"
         )
     metrics.add(step=step, **figures)
 
 
 def _sweep(*folders):
-    """Removes what a process that was killed had begun to write."""
+    """Removes files that a killed process left incomplete."""
     for folder in folders:
         for left in folder.glob(".*.part"):
             left.unlink()
 
 
-def total_seconds(steps):
-    """How long the measured steps took."""
+def total_seconds(steps: list[dict]) -> float:
+    """Total duration of the measured steps."""
     return sum(measured.get("seconds", 0.0) for measured in steps)
 
 
@@ -151,7 +163,7 @@ def total_seconds(steps):
 
 
 class Metrics:
-    """A file of JSON lines, one a measurement, that survives a kill at any moment.
+    """A file with one JSON object per measurement, which survives a kill at any time.
 
     >>> from tempfile import TemporaryDirectory
     >>> folder = TemporaryDirectory()
@@ -161,16 +173,16 @@ class Metrics:
     [{'step': 1, 'loss': 2.5}]
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
 
-    def add(self, **measured):
+    def add(self, **measured: object) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(measured) + "\n")
 
-    def read(self):
-        """All measurements; a last line that was cut off is not one.
+    def read(self) -> list[dict]:
+        """All measurements; an incomplete last line is ignored.
 
         Raises:
             ValueError: a line that is not a JSON object with a step.
@@ -188,11 +200,11 @@ class Metrics:
         except (ValueError, TypeError, KeyError, RecursionError):
             pass
         raise ValueError(
-            f"{self.path}, line {number} is no JSON object with a whole number 'step': "
-            "remove the line"
+            f"{self.path}, line {number} is not a JSON object with a whole number "
+            "'step': remove the line"
         )
 
-    def cut(self, step):
-        """Forgets what came after a step, which is about to be done again."""
+    def cut(self, step: int) -> None:
+        """Drops the measurements after a step, since those steps will be repeated."""
         kept = [json.dumps(m) + "\n" for m in self.read() if m["step"] <= step]
         files.write_text(self.path, "".join(kept))

@@ -1,8 +1,9 @@
-"""Texts on disk, read in chunks: a text is never held whole, however large."""
+"""Text files, read in chunks, so that a large one is never in memory as a whole."""
 
 import io
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from reprlib import repr as shortened
 
@@ -10,19 +11,19 @@ from gpt2lib import files
 from gpt2lib.tokenizer import ENDOFTEXT
 from gpt2lib.weights.untrusted import kind_of
 
-CHUNK = 2**20  # characters that are read, and encoded, at a time
+CHUNK = 2**20  # characters read and encoded at a time
 JSON_LINES = (".jsonl", ".ndjson")
-NO_TEXTS = ("merges.txt", "metrics.jsonl")  # a run may write beside its data
+NO_TEXTS = ("merges.txt", "metrics.jsonl")  # written by runs, perhaps beside data
 DOCUMENT_END = re.compile(re.escape(ENDOFTEXT) + r"\n?")
 JSON_RECORD = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"\n]*"\s*:')
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def find_texts(path):
-    """The files that hold the texts: the one given, or all that a folder shows.
+def find_texts(path: str | Path) -> list[Path]:
+    """The text files at `path`: that file itself, or all visible ones in a folder.
 
     Raises:
-        FileNotFoundError: there is nothing at `path`, or nothing of use.
+        FileNotFoundError: there is nothing at `path`, or no text file.
     """
     path = Path(path)
     if path.is_file():
@@ -37,20 +38,19 @@ def find_texts(path):
     return found
 
 
-def is_text_file(path):
+def is_text_file(path: Path) -> bool:
     return path.suffix.lower() in (".txt", *JSON_LINES) and path.name not in NO_TEXTS
 
 
-def read_texts(paths):
-    """Yields the texts in chunks of bounded size, and ENDOFTEXT after each document.
+def read_texts(paths: Iterable[Path]) -> Iterator[str]:
+    """Yields the texts in chunks of bounded size, with ENDOFTEXT after each document.
 
-    A document is a file, a line of a .jsonl file, or what stands between two
-    <|endoftext|>. Chunks begin with white space, where GPT-2's pattern cuts anyway, so
-    that they give the tokens of the whole.
+    A document is a file, a line of a .jsonl file, or the text between two
+    <|endoftext|>. Chunks begin with white space, where GPT-2's pattern starts a new
+    piece, so they encode to the same tokens as the whole text.
 
     Raises:
-        ValueError: a file is empty or no text in UTF-8, a line is not JSON or has no
-            text.
+        ValueError: a file is empty or not UTF-8 text, or a line is no JSON with a text.
     """
     for path in paths:
         is_json = path.suffix.lower() in JSON_LINES
@@ -60,29 +60,29 @@ def read_texts(paths):
                 for chunk in (_records if is_json else _chunks)(file):
                     if "\0" in chunk:
                         raise ValueError(
-                            f"{path} has a NUL character, which no text has: convert "
-                            "it to UTF-8 if it is UTF-16, or remove it"
+                            f"{path} has a NUL character, so it is not plain text: "
+                            "convert it if it is UTF-16, or remove the character"
                         )
                     yield chunk
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{path} is not UTF-8, first at line {_undecodable_line(path)} "
-                f"({error.reason}): convert it, or remove what is no text"
+                f"({error.reason}): convert it, or remove the bytes that are not text"
             ) from error
 
 
 def _check_kind(path, is_json):
-    """Refuses by its first bytes what would be learned as it stands."""
+    """Refuses an empty file, binary data, and JSON that is not in a .jsonl file."""
     with open(path, "rb") as file:
         start = file.read(4096)
     if not start:
         raise ValueError(f"{path} is empty: remove it, or fill it with text")
     if kind := kind_of(start):
-        raise ValueError(f"{path} is {kind}; give text in UTF-8: unpack or convert it")
+        raise ValueError(f"{path} is {kind}, must be UTF-8 text: unpack or convert it")
     if not is_json and (path.suffix.lower() == ".json" or JSON_RECORD.match(start)):
         raise ValueError(
-            f"{path} holds JSON, which would be learned as it stands: give a .jsonl "
-            "file, one object with a string 'text' in each line"
+            f"{path} holds JSON, whose syntax would be learned as text: give a .jsonl "
+            "file with one object per line, each with a string 'text'"
         )
 
 
@@ -90,12 +90,12 @@ def _chunks(file):
     rest = ""
     while text := file.read(CHUNK):
         if (rest + text).endswith(ENDOFTEXT):
-            text += file.read(1)  # the line break that belongs to it
+            text += file.read(1)  # perhaps a line break, which belongs to it
         *documents, rest = DOCUMENT_END.split(rest + text)
         for document in filter(None, documents):
             yield from (document, ENDOFTEXT)
         cut = _last_space(rest) if len(rest) > CHUNK else 0
-        if not cut and len(rest) > 4 * CHUNK:  # without spaces it is cut anywhere
+        if not cut and len(rest) > 4 * CHUNK:  # no white space: cut anywhere
             cut = len(rest) - len(ENDOFTEXT)
         if cut:
             yield rest[:cut]
@@ -105,7 +105,7 @@ def _chunks(file):
 
 
 def _last_space(text):
-    """Where the white space before the last word begins; no token crosses it."""
+    """Where the white space before the last word begins; no token spans this place."""
     words = text.rsplit(maxsplit=1)
     return len(words[0]) if len(words) == 2 else 0
 
@@ -122,17 +122,17 @@ def _text_of(line, place):
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place} is not JSON ({error}): mend or remove it") from error
+        raise ValueError(f"{place} is not JSON ({error}): fix or remove it") from error
     text = record.get("text") if isinstance(record, dict) else None
     if not isinstance(text, str):
         raise ValueError(
             f"{place} is {shortened(record)}, must be an object with a string 'text': "
-            "mend or remove it"
+            "fix or remove it"
         )
     if half := SURROGATE.search(text):
         raise ValueError(
-            f"{place} has half a surrogate pair, {half[0]!r}, which is no character: "
-            "mend or remove it"
+            f"{place} has an unpaired surrogate, {half[0]!r}, which is not a "
+            "character: fix or remove it"
         )
     return text
 

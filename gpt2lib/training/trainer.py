@@ -174,7 +174,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             decay_groups(model, settings.weight_decay), betas=(0.9, 0.95), fused=True
         )
-        self._loss_of: nn.Module = LossOf(model)
+        self._loss_of: Callable[..., torch.Tensor] = LossOf(model)
         if settings.compile:
             self._loss_of = torch.compile(self._loss_of)
         if self.processes.count > 1:
