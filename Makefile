@@ -16,10 +16,11 @@ INSTALL ?= $(RUN) -m pip install --disable-pip-version-check
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.test-ready
 
-# A process for every two cores; a whole chapter, or file of tests, stays in one.
+# A chapter computes on two cores, so a process for every two; tests alone on one. A
+# chapter, or a file of tests, stays whole in one process.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-JOBS := $(shell expr $(CORES) / 2)
-PYTEST = $(RUN) -m pytest --dist loadfile -n $(if $(filter 0 1,$(JOBS)),0,$(JOBS))
+PAIRS := $(shell expr $(CORES) / 2)
+PYTEST := -m pytest --dist loadfile -n
 
 .PHONY: lab check test lint refresh bench pocket
 
@@ -27,10 +28,10 @@ lab: $(READY)
 	$(RUN) -m jupyterlab --allow-root --ServerApp.root_dir=notebooks
 
 check: lint
-	$(PYTEST) tests gpt2lib
+	OMP_NUM_THREADS=1 $(RUN) $(PYTEST) $(CORES) tests gpt2lib
 
 test: lint
-	$(PYTEST)
+	$(RUN) $(PYTEST) $(if $(filter 0 1,$(PAIRS)),0,$(PAIRS))
 
 lint: $(TEST_READY)
 	$(RUN) -m ruff check .

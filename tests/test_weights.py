@@ -831,7 +831,7 @@ def test_a_damaged_file_never_gives_a_raw_error(reference, tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "contents", [b"abc" + bytes(600), b"\x00", b"\xff\xfea", b"\x80", b"PK"]
+    "contents", [b"abc" + bytes(600), b"\x00", b"\xff\xfda", b"\x80", b"PK"]
 )
 def test_bytes_of_no_known_kind_say_so(tmp_path, contents):
     (tmp_path / "m.bin").write_bytes(contents)
