@@ -839,6 +839,15 @@ def test_bytes_of_no_known_kind_say_so(tmp_path, contents):
         load_model(tmp_path / "m.bin")
 
 
+def test_a_head_of_its_own_that_is_not_there_is_missing(model, tmp_path):
+    save_model(model, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["tie_word_embeddings"] = False
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="missing: lm_head.weight"):
+        load_model(tmp_path)
+
+
 @pytest.mark.parametrize(
     "index", ['{"weight_map": []}', '{"weight_map": {"a": "b"}}', "{}"]
 )

@@ -293,7 +293,7 @@ def _find_layout(tensors, path):
 def _infer_config(tensors, given, layout, path):
     """The config that tensors and settings agree on, and whether n_heads is a guess."""
     settings = _our_settings(given, path)
-    known = _measure(tensors, layout, path)
+    known = _measure(tensors, given, layout, path)
     contradictions = [
         f"{name}: {settings[name]} in the config, {value} in the tensors"
         for name, value in known.items()
@@ -325,7 +325,7 @@ def _infer_config(tensors, given, layout, path):
     return cfg, guessed and (cfg.emb_dim, cfg.n_layers) not in PUBLISHED
 
 
-def _measure(tensors, layout, path):
+def _measure(tensors, given, layout, path):
     """The part of the config that follows from names and shapes."""
     names = ("tok_emb.weight", "pos_emb.weight", "final_norm.scale", "out_head.weight")
     found = [tensors.get(layout.name(name), torch.empty(())) for name in names]
@@ -339,7 +339,8 @@ def _measure(tensors, layout, path):
         known["context_length"] = positions.shape[0]
     known["n_layers"] = _count_blocks(tensors, layout, path)
     has_head = layout.name("out_head.weight") in tensors
-    known["tied_head"] = not has_head or same(head, embedding)
+    may_be_absent = given.get("tie_word_embeddings") is not False
+    known["tied_head"] = may_be_absent if not has_head else same(head, embedding)
     if head.ndim == embedding.ndim == 2 and 2 * len(head) < len(embedding):
         known["n_classes"] = len(head)  # an output head nearly as long is damaged
     return known
