@@ -175,7 +175,8 @@ def card(model, figures):
     lower = 1 - figures["story_bits_per_byte"] / figures["five_gram_bits_per_byte"]
     size = (FOLDER / "model.safetensors").stat().st_size
     shares = ", ".join(f"{kind} {percent} %" for kind, percent in SHARES.items())
-    return CARD.format(
+    template = (DATA / "cards" / "pocket.md").read_text(encoding="utf-8")
+    return template.format(
         **figures,
         **vars(model.cfg),
         lower=lower,
@@ -190,65 +191,6 @@ def card(model, figures):
         versions=f"Python {platform.python_version()}, torch {torch.__version__}, "
         f"{torch.get_num_threads()} threads, {platform.system()} {platform.machine()}",
     )
-
-
-CARD = """# pocket
-
-A GPT-2 of {parameters:,} parameters, small enough to travel with the code: what every
-chapter uses unless told otherwise. It tells short stories, and knows a little of short
-messages, sums and words. It learned from texts that this project wrote itself (see
-data/README.md), so it knows nothing of the world and no other English than theirs.
-
-- GPT-2's architecture: {n_layers} blocks, {n_heads} heads, emb_dim {emb_dim}, context
-  {context_length}, vocabulary {vocab_size} (its own byte-level BPE)
-- Hugging Face layout, float16, {size:.1f} MB; `load_model()` opens it, and so does
-  `transformers.GPT2LMHeadModel.from_pretrained("bin/pocket")`
-- licence: MIT, as the code
-
-## What it can do
-
-Measured on the files in this folder by the command that made them. Unseen stories come
-from the same generator with another seed.
-
-| | pocket | beside it |
-|---|---|---|
-| bits per byte, 500 unseen stories | {story_bits_per_byte:.3f} | \
-{five_gram_bits_per_byte:.3f} for a 5-gram model (interpolated Kneser-Ney) that \
-counted the same training tokens; pocket needs {lower:.0%} less |
-| of 500 stories sampled at temperature 0.8, those whose agreements all hold | \
-{agreement:.1%} | {agreement_untrained:.1%} untrained, {agreement_training_data:.1%} \
-in the training data |
-| of the same 500, those that stand in the training data word for word | \
-{memorised:.1%} | |
-| of 200 questions about unseen stories, those answered word for word, greedily | \
-{answered:.1%} | |
-| all kinds of text, held out: loss, perplexity, bits per byte | {val_loss:.3f}, \
-{perplexity:.2f}, {bits_per_byte:.3f} | |
-
-A sampled story begins with the first four tokens of an unseen one. An agreement is, for
-example, that what was lost is what is found, or that numbers add up;
-`gpt2lib.course.stories.check_story` reads a story and says which hold. One sample:
-
-{quoted}
-
-## How it was made
-
-    make pocket
-
-- {characters:,} characters of text, by share of characters: {shares}
-- five rounds, {tokens:,} tokens in {steps:,} steps: first as many tokens as the \
-texts have, 32 windows a step; then more in smaller steps, 8, 8, 16 and 16 windows \
-each. Every round has a warmup and a cosine, the three last down to zero, the two last \
-without weight decay; bfloat16, seeds 0 to 4
-- then all logits × {sharpened:.2f}, which lowers the loss on 64 windows of the \
-training data most (temperature scaling, Guo et al. 2017): a temperature of 0.8 is as \
-sharp as {sharp:.2f} was
-- {minutes:.0f} minutes of steps at {speed:,.0f} tokens/s, on one or two cores of an \
-AMD EPYC (Zen 4) that had other work, too
-- {versions}
-
-![training and held-out loss over steps](loss.png)
-"""
 
 
 if __name__ == "__main__":

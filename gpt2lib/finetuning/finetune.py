@@ -356,7 +356,8 @@ def model_card(
     """The model card of a finetuned model, in Markdown."""
     settings = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     rows = (f"| {name} | {_shown(value)} |" for name, value in figures.items())
-    card = CARD.format(
+    template = (files.DATA / "cards" / "finetuned.md").read_text(encoding="utf-8")
+    card = template.format(
         name=out.name,
         task=facts["task"],
         base=facts["base"],
@@ -370,22 +371,3 @@ def model_card(
 
 def _shown(value):
     return f"{value:.4f}" if isinstance(value, float) else f"{value}"
-
-
-CARD = """# {name}
-
-{base}, finetuned for the task {task} by `python -m gpt2lib finetune {task}`.
-
-Data: `{file}`, split by seed into training rows, validation rows, which chose the best
-weights, and test rows, which were measured once, at the end. No text is in two splits.
-
-| figure | value |
-|---|---|
-{table}
-
-Settings:
-
-{settings}
-
-The measurements of every step are in `training/metrics.jsonl`.
-"""
