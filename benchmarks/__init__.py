@@ -1,1 +1,1 @@
-"""Side by side with peers: python -m benchmarks NAME"""
+"""Benchmarks against other programs: python -m benchmarks NAME"""

@@ -19,7 +19,7 @@ BENCHMARKS = {
     "bpe": bpe.main,
 }
 
-if __name__ == "__main__":  # and not in a process that train starts
+if __name__ == "__main__":  # not in a process that train spawns
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--nanogpt", help="path of a checkout, to compare with it")
@@ -30,7 +30,7 @@ if __name__ == "__main__":  # and not in a process that train starts
     if len(names) == 1:
         print(f"\n## {names[0]}\n", flush=True)
         BENCHMARKS[names[0]](nanogpt=args.nanogpt)
-    else:  # each with a machine to itself
+    else:  # one process each, one after the other
         path = ["--nanogpt", args.nanogpt] if args.nanogpt else []
         for name in names:
             command = [sys.executable, "-m", "benchmarks", name, *path]

@@ -1,7 +1,7 @@
-"""Byte-pair encoding: training beside Hugging Face's Rust, encoding beside tiktoken.
+"""BPE: training compared with tokenizers (Rust), encoding also with tiktoken.
 
-The texts are on every machine that has Python: for English the docstrings of the
-standard library, for ten megabytes its source code.
+The texts come with Python: for 1 MB of English, the docstrings of the standard library;
+for 10 MB of code, its source.
 """
 
 import ast
@@ -51,7 +51,7 @@ def train_in_rust(text):
 
 
 def main(nanogpt=None):
-    del nanogpt  # it has no tokenizer of its own
+    del nanogpt  # it has no tokenizer
     code = "\n".join(library_files())
     english = "\n".join("\n".join(docstrings(source)) for source in library_files())
     one, ten = english[:1_000_000], code[:10_000_000]
@@ -75,7 +75,7 @@ def main(nanogpt=None):
     assert ours.encode_ordinary(one) == witness.encode_ordinary(one)
 
     def encode_afresh():
-        """With nothing remembered from an earlier turn."""
+        """Encodes with an empty cache."""
         fresh = BPETokenizer(ours.vocab, ours.merges, ours.special_tokens)
         fresh.encode_ordinary(one)
 

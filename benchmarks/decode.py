@@ -1,7 +1,7 @@
-"""Token by token: GPT-2 124M with random weights, greedy, after a prompt of 16.
+"""Decoding: GPT-2 124M with random weights, greedy, after a prompt of 16 tokens.
 
-A token reads all weights once, so the limit is the machine's bandwidth. What fewer
-bytes cost is measured on the trained model in bin/pocket.
+Each step reads all weights once, so the limit is the machine's memory bandwidth. What
+lower precision costs is measured on the trained model in bin/pocket.
 """
 
 import statistics
@@ -22,7 +22,7 @@ NEW = 48
 
 
 def main(nanogpt=None, turns=9):
-    del nanogpt  # it has no cache
+    del nanogpt  # it has no KV cache
     limits = Limits()
     print(limits)
     cfg = GPT2_124M
@@ -55,7 +55,7 @@ def main(nanogpt=None, turns=9):
 
 
 def late_tokens(models, turns=9):
-    """The time of a token after 10 and after 1,000 others."""
+    """Time per token after 10 and after 1,000 tokens."""
     print("\n**A token at position 1,000 beside one at position 10**\n")
     print("| | ms at 10 | ms at 1,000 | ratio |\n|---|---|---|---|")
     for name, model in models.items():
@@ -76,7 +76,7 @@ def late_tokens(models, turns=9):
 
 @torch.inference_mode()
 def costs(stories=100):
-    """What a precision changes on bin/pocket: bits, and the likeliest next ids."""
+    """What each precision changes on bin/pocket: bits per byte and likeliest ids."""
     tokenizer, tales = load_tokenizer(), judge.unseen_stories(stories)
     prompts = torch.tensor([tokenizer.encode(tale)[:20] for tale in tales])
     texts = [torch.tensor([tokenizer.encode(tale)]) for tale in tales]

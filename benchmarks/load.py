@@ -1,6 +1,6 @@
-"""Loading the 355M model up to the first forward: time and peak memory.
+"""Loading the 355M model up to the first forward pass: time and peak memory.
 
-Each program runs in a process of its own, and they take turns. Random weights are
+Each program runs in its own process, and they take turns. Random weights are
 written to a temporary folder in two layouts, 3 GB in all.
 """
 
@@ -11,7 +11,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-# The writer is a process of its own too: a child inherits its parent's peak.
+# Write in a separate process too: a child inherits its parent's peak memory.
 WRITE = """
 import sys, torch
 from pathlib import Path
@@ -42,7 +42,7 @@ THEIRS = (
 
 
 def main(nanogpt=None, turns=5):
-    del nanogpt  # it would read the file through transformers
+    del nanogpt  # it loads through transformers
     programs = {
         f"gpt2lib, {path}, q, k, v {'fused' if fused else 'separate'}": (
             path,

@@ -1,7 +1,7 @@
-"""Reading a prompt of 1,024 tokens, to the scores of the next one.
+"""Prefill: from a prompt of 1,024 tokens to the logits of the next token.
 
-GPT-2 124M with random weights. All weights serve 1,024 positions at once, so the limit
-is the machine's rate of multiplications. Every program scores the last position alone.
+GPT-2 124M with random weights. Each weight serves 1,024 positions at once, so the limit
+is the machine's matmul rate. Every program computes the last position's logits only.
 """
 
 import tempfile
@@ -28,8 +28,8 @@ def main(nanogpt=None, turns=5):
         name: lambda program=program: program.prefill(ids)
         for name, (program, _) in programs.items()
     }
-    matrices = 12 * cfg.n_layers * cfg.emb_dim**2  # of the blocks; the head once
-    attention = cfg.n_layers * cfg.emb_dim * LENGTH  # on average half the positions
+    matrices = 12 * cfg.n_layers * cfg.emb_dim**2  # blocks only; the head runs once
+    attention = cfg.n_layers * cfg.emb_dim * LENGTH  # causal: half of them on average
     flops = 2 * LENGTH * (matrices + attention) + 2 * cfg.vocab_size * cfg.emb_dim
     at_best = {
         name: flops / limits.rates.get(precision, limits.rates["float32"])

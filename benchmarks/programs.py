@@ -1,7 +1,7 @@
-"""One model in many programs: ours, and those of others that are installed.
+"""One model in several programs: gpt2lib and whichever peers are installed.
 
 All run the same weights, read from one Hugging Face folder. A program can `decode`
-(greedy, from a prompt) and `prefill` (read a prompt, score what comes next).
+(greedily, from a prompt) and `prefill` (process a prompt, score the next token).
 """
 
 import importlib
@@ -66,7 +66,7 @@ class Transformers:
 
 
 class NanoGPT:
-    """A checkout of nanoGPT; it has no cache, so it only prefills (and trains)."""
+    """A checkout of nanoGPT; without a KV cache, it only prefills and trains."""
 
     def __init__(self, checkout, folder=None, precision="float32"):
         sys.path.insert(0, str(checkout))
@@ -75,7 +75,7 @@ class NanoGPT:
         shape = {"block_size": 1024, "vocab_size": 50257, "n_layer": 12, "n_head": 12}
         config = nanogpt.GPTConfig(**shape, n_embd=768, dropout=0.0, bias=True)
         self.model = nanogpt.GPT(config)
-        if folder:  # its head is tied and stored twice
+        if folder:  # tied head: nanoGPT lists both names
             weights = _without_transposition(folder)
             weights["lm_head.weight"] = weights["transformer.wte.weight"]
             self.model.load_state_dict(weights)
@@ -88,16 +88,16 @@ class NanoGPT:
 
 
 class Apart:
-    """A program in a process of its own.
+    """A program in a separate process.
 
-    CTranslate2 beside torch in one process made torch's products half again as slow.
+    With CTranslate2 in the same process, torch's matmuls took 1.5 times as long.
     """
 
     def __init__(self, program, *arguments):
         self.process = ProcessPoolExecutor(
             1, get_context("spawn"), _begin, (program, *arguments)
         )
-        self.process.submit(int).result()  # it stands ready
+        self.process.submit(int).result()  # wait until it is ready
 
     def decode(self, ids, n):
         return self.process.submit(_call, "decode", ids.tolist(), n).result()
@@ -116,7 +116,7 @@ def _call(ability, *arguments):
 
 
 class CTranslate2:
-    """OpenNMT's engine; in Python it only decodes."""
+    """OpenNMT's engine; here it only decodes."""
 
     def __init__(self, folder, precision):
         import ctranslate2
@@ -148,7 +148,7 @@ class CTranslate2:
 
 
 class LlamaCpp:
-    """llama.cpp through llama-cpp-python's low-level calls, which know batches."""
+    """llama.cpp through llama-cpp-python's low-level calls, which support batches."""
 
     def __init__(self, folder, precision):
         import llama_cpp
@@ -192,7 +192,7 @@ class LlamaCpp:
         return self.api.llama_init_from_model(self.model, settings)
 
     def _read(self, context, rows, start):
-        """Reads rows of ids from position `start` on; the likeliest next id of each."""
+        """Feeds rows of ids from position `start` on; the likeliest next id of each."""
         import numpy
 
         tokens = [(s, p, id) for s, row in enumerate(rows) for p, id in enumerate(row)]
@@ -214,7 +214,7 @@ class LlamaCpp:
 
 
 def _write_gguf(folder, path, precision):
-    """A Hugging Face folder as the file that llama.cpp reads."""
+    """Converts a Hugging Face folder to llama.cpp's file format."""
     import gguf
 
     cfg = json.loads(Path(folder, "config.json").read_text())
@@ -257,7 +257,7 @@ GGUF_NAMES = {
 
 
 def _without_transposition(folder):
-    """The folder's tensors, the matrices of its blocks as (out, in)."""
+    """The folder's tensors, with the blocks' matrices transposed to (out, in)."""
     tensors = Checkpoint.at(folder).tensors()
     return {
         f"transformer.{name}": (
@@ -278,7 +278,7 @@ APART = ("ctranslate2", "llama_cpp")
 
 
 def installed(ability, folder, nanogpt=None):
-    """name -> (program, precision), of all that can do something, ours first."""
+    """name -> (program, precision) of all programs with an ability, ours first."""
     ours = ("float32", "bfloat16", "float16", "int8")
     programs = {
         f"gpt2lib, {p}": (Ours(folder, p), p)

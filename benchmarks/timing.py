@@ -1,4 +1,4 @@
-"""What came out of programs that took turns, as a table; and the machine's limits."""
+"""Prints the timings of programs as a table, and measures the machine's limits."""
 
 import platform
 import statistics
@@ -11,10 +11,10 @@ __all__ = ["Limits", "report", "take_turns"]
 
 
 def report(title, seconds, peer, amount, unit="MB", shares=None):
-    """Prints medians, spread and speed; how many times as fast as a peer, by turns.
+    """Prints medians, range, speed, and the median speed-up over a peer, turn by turn.
 
     Args:
-        shares: program -> fraction of what the machine could do at best.
+        shares: program -> the shortest time the machine's limits allow, in seconds.
     """
     print(f"\n**{title}**\n")
     limit = " | of the limit" if shares else ""
@@ -33,7 +33,7 @@ def report(title, seconds, peer, amount, unit="MB", shares=None):
 
 
 class Limits:
-    """What this machine reads and multiplies a second, measured here and now."""
+    """This machine's memory bandwidth and matmul rates, measured on creation."""
 
     def __init__(self):
         self.bandwidth = read_bandwidth()

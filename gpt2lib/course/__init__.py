@@ -1,17 +1,17 @@
-"""The classroom: all that chapters need besides the library, and what made pocket.
+"""The classroom: what the chapters need beyond the library, and how pocket is made.
 
-In reading order; nothing in the library imports any of it:
+In reading order; the library imports none of it:
 
-    show              figures and source code, as chapters show them
-    check             exercises that check themselves, one file a chapter
-    speed             how fast this machine reads, multiplies and runs a function
-    words             texts filled from the word tables in data/words
-    stories           stories whose words agree, and a reader that notices if not
-    extras            short messages, sums and word games
-    spam_data         the course's messages, wanted and unwanted
+    show              figures and source listings for the chapters
+    check             self-checking exercises, one file per chapter
+    speed             timing, and the machine's memory bandwidth and matmul rate
+    words             fills templates from the word tables in data/words
+    stories           generates consistent stories and checks texts for consistency
+    extras            short messages, arithmetic and word games
+    spam_data         the course's messages, ham and spam
     instruction_data  the course's instructions
     reasoning_data    the course's problems, solved step by step
-    ngram             the model to beat: counts of token sequences
-    judge             how well a model tells stories, in figures
-    pocket            how the model in bin/pocket is made
+    ngram             the baseline: an n-gram model
+    judge             measures how well a model tells stories
+    pocket            trains the model in bin/pocket
 """

@@ -1,8 +1,8 @@
-"""What a small model should have read besides stories: messages, sums, word games.
+"""Training texts for a small model besides stories: messages, sums, word games.
 
 Three endless iterators of short plain texts, drawn from a `random.Random`: the same
-seed gives the same texts. What they say stands in the tables of data/words; the code
-only fills them.
+seed gives the same texts. The wordings are in the tables of data/words; the code only
+fills them in.
 """
 
 import re
@@ -11,7 +11,7 @@ from gpt2lib.course.words import fill, read_choices, read_pairs
 
 
 def messages(rng):
-    """Short phone messages: friends, families, shops, clubs, and some to distrust."""
+    """Short phone messages: friends, families, shops, clubs, and some dubious ones."""
     while True:
         text = fill(rng, "{message}", MESSAGES)
         if rng.random() < 0.15:
@@ -23,7 +23,7 @@ def messages(rng):
 
 
 def sums(rng):
-    """A few lines of arithmetic with whole numbers below 100, all of them right."""
+    """A few lines of correct arithmetic with whole numbers below 100."""
     return pages(rng, SUMS)
 
 
@@ -33,7 +33,7 @@ def word_games(rng):
 
 
 def pages(rng, table):
-    """Endless texts of some lines, no two alike, of one to three kinds of the table."""
+    """Endless texts of up to ten different lines, of one to three kinds of text."""
     while True:
         kinds = rng.sample(list(table), rng.randrange(1, 4))
         drawn = [rng.choice(kinds) for _ in range(rng.randrange(3, 11))]
@@ -55,7 +55,7 @@ SCENE = read_choices("scene")
 
 
 def amount(rng):
-    """A number from 0 to 49, small ones more often."""
+    """A number from 0 to 49; small ones are more likely."""
     return rng.randrange(rng.choice([10, 10, 20, 50]))
 
 
@@ -75,7 +75,7 @@ def doubled(rng):
 
 
 def changed(rng, total):
-    """(the sum as a text, what comes out, whether that is more) of a small change."""
+    """A small change to a total: (the sum as text, its result, whether it adds)."""
     change = rng.randrange(2, 11)
     if total < change + 2 or rng.random() < 0.55:
         return f"{total} + {change} = {total + change}", total + change, True
@@ -83,7 +83,7 @@ def changed(rng, total):
 
 
 def chained(rng):
-    """A sum in steps, each of which starts from what came out before."""
+    """Several sums, each starting from the result of the one before."""
     total, steps = amount(rng), []
     for _ in range(rng.randrange(2, 5)):
         step, total, _ = changed(rng, total)
@@ -103,7 +103,7 @@ def counted(rng):
 
 
 def happened(rng):
-    """Someone gains or loses things, once or twice, with the sums written or not."""
+    """Someone gains or loses things, once or twice, with or without the sums shown."""
     name, pronoun = rng.choice(SCENE["person"]).split()
     thing, total, written = rng.choice(SCENE["thing"]), 2 + amount(rng), rng.random()
     text = f"{name} has {total} {thing}"
@@ -144,7 +144,7 @@ def coloured(rng):
 
 
 def sorted_out(rng):
-    """Three of a category, the category, and another one, each with its article."""
+    """Three words of a category, its name and another category's, with articles."""
     kind, other = rng.sample(list(CATEGORIES), 2)
     words = *rng.sample(CATEGORIES[kind], 3), kind, other
     return [("an " if word[0] in "aeiou" else "a ") + word for word in words]

@@ -1,8 +1,8 @@
-"""Small tasks in Alpaca's fields: about a sentence, a list, a story, numbers, words.
+"""Small tasks in Alpaca's format: about a sentence, a list, animals, numbers, words.
 
 `python -m gpt2lib.course.instruction_data` writes data/instructions/instructions.json.
-What is asked stands in a table, a block for each form of input, so that the same input
-comes with several instructions; a function for each block draws words that agree.
+The tasks are in a table with one block per form of input, so that the same input comes
+with several instructions; one function per block draws words that fit together.
 """
 
 import json
@@ -19,9 +19,9 @@ NUMBER = 5000
 
 
 def instructions(seed):
-    """Endless rows, as many of each kind; no two ask the same of the same input."""
+    """Endless rows, kinds equally likely; no instruction and input occur twice."""
     rng, asked = random.Random(seed), set()
-    shares = [max(1, (len(table) - 1) / 2) for table in TABLES]  # for rows in pairs
+    shares = [max(1, (len(table) - 1) / 2) for table in TABLES]  # two rows per draw
     while True:
         draw, table = rng.choices(list(zip(DRAWS, TABLES)), shares)[0]
         for row in rows_about(rng, draw(rng), table):
@@ -32,7 +32,7 @@ def instructions(seed):
 
 
 def rows_about(rng, drawn, table):
-    """Rows of two kinds of a table, or of its only one, about the same input."""
+    """Rows about one input: two kinds from the table, or its only one."""
     slots = word_lists() | {slot: [str(word)] for slot, word in drawn.items()}
     given = fill(rng, rng.choice(table["input"]), slots)
     kinds = [kind for kind in table if kind != "input"]
@@ -47,7 +47,7 @@ def rows_about(rng, drawn, table):
 
 
 def instruction_lines():
-    """The text of data/instructions/instructions.json: a list, one row a line."""
+    """The content of data/instructions/instructions.json: a list, one row per line."""
     rows = islice(instructions(seed=0), NUMBER)
     return "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
 
@@ -56,7 +56,7 @@ def instruction_lines():
 
 
 def happening(rng):
-    """Someone does something with a thing somewhere."""
+    """Slots: a person, a verb in three forms, a thing and a place."""
     lists, verb = word_lists(), rng.choice(WORDS["verb"])
     name = rng.choice([hero for hero in lists["hero"] if " " not in hero])
     return {
@@ -71,7 +71,7 @@ def happening(rng):
 
 
 def state(rng):
-    """Somebody or something is as one adjective says, or as its opposite does."""
+    """Slots: a subject, an adjective that suits it, and the opposite adjective."""
     nouns, adjectives = rng.choice(list(SUBJECTS.items()))
     noun, adjective = rng.choice(nouns.split()), rng.choice(adjectives)
     one, other = rng.sample([adjective, dict(extras.OPPOSITES)[adjective]], 2)
@@ -85,7 +85,7 @@ def state(rng):
 
 
 def two_numbers(rng):
-    """Two numbers that are not close to each other, in any order."""
+    """Slots: two numbers at least 5 apart, in either order."""
     small = rng.randrange(1, 50)
     large = rng.randrange(small + 5, 59)
     first, second = rng.sample([small, large], 2)
@@ -93,7 +93,7 @@ def two_numbers(rng):
 
 
 def few_things(rng):
-    """Three things, as they are and backwards."""
+    """Slots: a list of three things, and the same list reversed."""
     lists = word_lists()
     known = {thing for kind in ("toy", "goods", "plant") for thing in lists[kind]}
     short = sorted(thing for thing in known if " " not in thing)
@@ -102,7 +102,7 @@ def few_things(rng):
 
 
 def two_animals(rng):
-    """Two animals with names, and the one of them that is asked about."""
+    """Slots: two named animals, and which of them is asked about."""
     lists, called = word_lists(), rng.choice(["called", "named"])
     kinds, names = rng.sample(lists["creature"], 2), rng.sample(lists["friend"], 2)
     one, other = (f"a {kind} {called} {name}" for kind, name in zip(kinds, names))
@@ -111,13 +111,13 @@ def two_animals(rng):
 
 
 def two_sums(rng):
-    """A number and a small one, their sum and their difference."""
+    """Slots: a number and a smaller one, their sum and their difference."""
     a, b = rng.randrange(10, 49), rng.randrange(2, 11)
     return {"a": a, "b": b, "sum": a + b, "rest": a - b}
 
 
 def one_group(rng):
-    """Three of a category and the word for them; no animals, which birds are, too."""
+    """Slots: a category and three members; never animals, since birds are animals."""
     group = rng.choice([group for group in extras.CATEGORIES if group != "animal"])
     drawn = rng.sample(extras.CATEGORIES[group], 3)
     things = [("an " if thing[0] in "aeiou" else "a ") + thing for thing in drawn]
@@ -128,7 +128,7 @@ WORDS = read_choices("instruction-words")
 SUBJECTS = read_choices("instruction-subjects")
 DRAWS = [happening, state, two_numbers, few_things, two_animals, two_sums, one_group]
 
-# A block for each: the forms of the input, then its kinds: the answer, the wordings.
+# One block per draw: the forms of the input, then each kind's answer and wordings.
 TABLES = read_blocks("instructions")
 
 

@@ -1,4 +1,4 @@
-"""What a model of stories can do, in figures."""
+"""Measures how well a model tells stories and answers questions about them."""
 
 import math
 import random
@@ -14,24 +14,24 @@ from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import ENDOFTEXT, text_to_token_ids
 from gpt2lib.training import evaluate
 
-UNSEEN_SEED = 1_000_000  # of stories that nothing is trained on
+UNSEEN_SEED = 1_000_000  # for stories never used in training
 QUESTION = "\nQuestion: "
 ANSWER = " Answer:"
 
 
 def with_question(story, rng):
-    """A story, a question about it and the answer."""
+    """A story followed by a question about it and the answer."""
     question, answer = rng.choice(questions(story))
     return f"{story}{QUESTION}{question}{ANSWER} {answer}"
 
 
 def unseen_stories(count, title=None):
-    """Stories that nothing is trained on; all of one plot if `title` names it."""
+    """Stories never used in training; all of the plot `title`, if given."""
     return list(islice(stories(UNSEEN_SEED, title), count))
 
 
 def sample_stories(model, tokenizer, beginnings, temperature=0.8, seed=0):
-    """One story by the model for each given one, whose first four tokens it gets."""
+    """The model's story for each given text, prompted with its first four tokens."""
     generator = torch.Generator().manual_seed(seed)
     prompts = [text_to_token_ids(text, tokenizer)[:, :4] for text in beginnings]
     room, end = model.cfg.context_length - 4, tokenizer.eot_token
@@ -45,31 +45,31 @@ def sample_stories(model, tokenizer, beginnings, temperature=0.8, seed=0):
 
 
 def share(flags):
-    """Which fraction of some yes-or-no values is yes."""
+    """The fraction of flags that are true."""
     flags = list(flags)
     return sum(flags) / len(flags)
 
 
 def share_that_holds(texts):
-    """The fraction of texts that are stories whose words agree."""
+    """The fraction of texts that are complete, consistent stories."""
     return share(check_story(text).holds for text in texts)
 
 
 def story_bits_per_byte(model, tokenizer, tales):
-    """Bits the model needs for each byte of stories, and of the marks that end them."""
+    """Loss on stories, end tokens included, in bits per byte of the stories."""
     end = tokenizer.eot_token
     rows = [[end, *tokenizer.encode(tale), end] for tale in tales]
     length = max(map(len, rows))
     ids = torch.tensor([row + [IGNORED] * (length - len(row)) for row in rows])
     targets = ids[:, 1:]
-    inputs = ids[:, :-1].clamp(min=0)  # what stands for padding is read by nobody
+    inputs = ids[:, :-1].clamp(min=0)  # padding: no real token attends to it
     loss = evaluate(model, zip(inputs.split(16), targets.split(16)))
     tokens = (targets != IGNORED).sum().item()
     return loss * tokens / math.log(2) / sum(map(len, tales))
 
 
 def five_gram_bits_per_byte(training_ids, tokenizer, tales):
-    """The same from a smoothed 5-gram model that has counted the training tokens."""
+    """The same for a smoothed 5-gram model trained on the training tokens."""
     five_grams = NGramModel(training_ids, tokenizer.n_vocab, order=5)
     end = tokenizer.eot_token
     ids = [id for tale in tales for id in (*tokenizer.encode(tale), end)]
@@ -79,7 +79,7 @@ def five_gram_bits_per_byte(training_ids, tokenizer, tales):
 
 
 def share_answered(model, tokenizer, tales, seed=0):
-    """The fraction of questions about stories that the model answers, word for word."""
+    """The fraction of questions about stories that the model answers exactly."""
     rng = random.Random(seed)
     right = []
     for tale in tales:
@@ -93,7 +93,7 @@ def share_answered(model, tokenizer, tales, seed=0):
 
 
 def measure(model, corpus, training_text, training_seed):
-    """The figures on pocket's card, but for those of the training itself."""
+    """The figures on pocket's card, except those of the training run."""
     tokenizer, tales = corpus.tokenizer, unseen_stories(500)
     torch.manual_seed(0)
     untrained = sample_stories(GPTModel(model.cfg), tokenizer, tales)

@@ -1,4 +1,4 @@
-"""The model to beat: counts of token sequences, smoothed by Kneser and Ney.
+"""The baseline: an n-gram model with Kneser-Ney smoothing.
 
 Source: Kneser & Ney 1995; Chen & Goodman 1999, section 2.7 (interpolated).
 """
@@ -7,15 +7,15 @@ import torch
 
 
 class NGramModel:
-    """What follows the last few tokens, as often as it did in the text it counted.
+    """Predicts the next token from n-gram counts of a text.
 
-    Each order takes a fixed discount off its counts and gives it to the order below,
-    where a token counts once for every different token it was seen after.
+    Each order subtracts a fixed discount from its counts and gives the mass to the
+    order below, where an n-gram counts once for each different token that precedes it.
 
     Args:
-        ids: the text, a flat tensor of int64.
+        ids: the text, a flat int64 tensor.
         vocab_size: number of token ids, V; V**order must fit into 63 bits.
-        order: tokens in a sequence, the predicted one included.
+        order: length of the longest n-grams, predicted token included.
     """
 
     def __init__(self, ids, vocab_size, order=5):
@@ -27,7 +27,7 @@ class NGramModel:
             grams, counts = _count(grams % vocab_size ** (n - 1))
 
     def _grams(self, ids, n):
-        """Every run of n tokens as one number, written in base V."""
+        """Every n-gram as one number in base V."""
         count = len(ids) - n + 1
         grams = ids[:count]
         for i in range(1, n):
@@ -47,7 +47,7 @@ class NGramModel:
 
 
 class _Table:
-    """Counts of one order: of its sequences, and of what follows their beginnings."""
+    """Counts of one order: of its n-grams, and totals for each of their contexts."""
 
     def __init__(self, grams, counts, vocab_size):
         self.vocab_size = vocab_size
@@ -74,7 +74,7 @@ def _count(grams):
 
 
 def _look_up(keys, values, wanted):
-    """The value of each wanted key, 0 where there is none, and whether there is one."""
+    """The value of each wanted key, or 0, and whether the key is there."""
     places = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
     known = keys[places] == wanted
     return torch.where(known, values[places], 0), known

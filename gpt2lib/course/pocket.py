@@ -1,7 +1,7 @@
 """How bin/pocket is made: python -m gpt2lib.course.pocket
 
-It writes the texts, trains in five rounds, measures, and writes the card. A run that
-was interrupted goes on where it was.
+Writes the texts, trains in five rounds, measures the model, and writes its card. An
+interrupted run resumes where it stopped.
 """
 
 import json
@@ -26,8 +26,8 @@ SEED = 0
 CHARACTERS = 80_000_000
 TEXTS = DATA / "pocket" / "texts.txt"
 FOLDER = BIN / "pocket"
-# One pass over the texts, then more, in smaller batches and therefore more steps. The
-# later rounds end at a rate of zero, the two last without a pull of weights to zero.
+# One pass over the texts, then further training with smaller batches. Rounds 3 to 5
+# decay the learning rate to zero; rounds 4 and 5 use no weight decay.
 ROUNDS = {
     BIN / "pocket-training": {"seed": SEED, "batch_size": 32},
     BIN / "pocket-training-2": {"seed": SEED + 1, "batch_size": 8, "steps": 4600},
@@ -53,7 +53,7 @@ ROUNDS = {
     },
 }
 
-# Of a hundred characters, how many come from which kind of text.
+# Percentage of the characters from each kind of text.
 SHARES = {
     "stories": 74,
     "stories with questions": 10,
@@ -62,11 +62,11 @@ SHARES = {
     "word games": 4,
 }
 
-# ---------------------------------------------------------------------- what it reads
+# --------------------------------------------------------------------- training texts
 
 
 def documents(seed=0):
-    """Endless texts of all kinds in their shares, the same ones for the same seed."""
+    """Endless texts of all kinds in proportion to SHARES, reproducible by seed."""
     rng = random.Random(seed)
     tales = stories(seed)
     kinds = {
@@ -85,7 +85,7 @@ def documents(seed=0):
 
 
 def write_documents(path, characters, seed=0):
-    """Fills a file with `documents`, <|endoftext|> after each."""
+    """Fills a file with `documents`, each followed by <|endoftext|>."""
     with atomic_write(path) as temporary, open(temporary, "w") as file:
         for text in documents(seed):
             characters -= file.write(text + ENDOFTEXT + "\n")
@@ -93,7 +93,7 @@ def write_documents(path, characters, seed=0):
                 return
 
 
-# ----------------------------------------------------------------------- how it is made
+# --------------------------------------------------------------------------- training
 
 
 def make():
@@ -110,7 +110,7 @@ def make():
     plt.switch_backend("agg")
     show.training(FOLDER / "metrics.jsonl")
     plt.savefig(FOLDER / "loss.png", dpi=100)
-    model = load_model(FOLDER)  # what is measured is what is delivered
+    model = load_model(FOLDER)  # measure the model as saved
     measured = judge.measure(model, corpus, TEXTS.read_text(), SEED)
     held_out = cut_windows(corpus.validation, corpus.tokenizer, 16)
     loss = evaluate(model, (held_out.batch(n) for n in range(len(held_out) // 16)))
@@ -120,18 +120,18 @@ def make():
 
 
 def cut_windows(ids, tokenizer, rows):
-    """Batches of as many rows, cut as in training."""
+    """Shuffled windows, `rows` per batch, cut as in training."""
     end = tokenizer.eot_token
     return ShuffledWindows(ids, POCKET.context_length, rows, document_end=end)
 
 
 def token_folder():
-    """Where the first round puts the tokens of the texts."""
+    """The folder in which the first round stores the tokenized texts."""
     return next(iter(ROUNDS)) / "training" / "tokens"
 
 
 def train():
-    """All rounds, each from the weights of the one before. Returns figures."""
+    """Trains all rounds, each from the previous one's weights. Returns figures."""
     data, start, figures = TEXTS, None, []
     for out, settings in ROUNDS.items():
         settings = {"precision": "bfloat16", "resume": True, "start": start} | settings
@@ -143,10 +143,10 @@ def train():
 
 @torch.no_grad()
 def sharpen(model, inputs, targets):
-    """Multiplies all logits by the number with the least loss, and returns it.
+    """Multiplies all logits by the factor with the lowest loss, and returns it.
 
-    A model can know more than it dares to say: after a rate that fell to zero, pocket's
-    logits were a tenth too small. Temperature scaling: Guo et al. 2017.
+    Training left pocket under-confident: its logits were about 10 % too small.
+    Temperature scaling: Guo et al. 2017.
 
     Shapes: inputs and targets (B, T)
     """
@@ -159,7 +159,7 @@ def sharpen(model, inputs, targets):
 
 
 def save_metrics():
-    """Keeps every judgement and every tenth step of all rounds."""
+    """Saves every evaluation and every tenth training step of all rounds."""
     lines, done = [], 0
     for out in ROUNDS:
         measured = Metrics(out / "training" / "metrics.jsonl").read()

@@ -1,7 +1,7 @@
-"""Small stories of gains and losses, with a thought that follows them step by step.
+"""Word problems about gains and losses, with step-by-step reasoning.
 
-`python -m gpt2lib.course.reasoning_data` writes data/reasoning/problems.jsonl. What the
-stories say stands in a table, a block for each scene.
+`python -m gpt2lib.course.reasoning_data` writes data/reasoning/problems.jsonl. The
+wordings are in a table with one block per scene.
 """
 
 import json
@@ -15,11 +15,11 @@ from gpt2lib.files import DATA, write_text
 
 FILE = DATA / "reasoning" / "problems.jsonl"
 NUMBER = 3000
-LARGEST = 58  # the last number that is one token of the pocket's, after a space
+LARGEST = 58  # up to 58, a number after a space is one token in pocket
 
 
 class Problem(NamedTuple):
-    """A question, the chain of sums that solves it, and what comes out."""
+    """A question, the chain of sums that solves it, and the result."""
 
     question: str
     thought: str
@@ -27,7 +27,7 @@ class Problem(NamedTuple):
 
 
 def problems(seed, steps=None):
-    """Endless problems of so many steps, or of 2 to 5; no two questions are alike."""
+    """Endless problems of `steps` steps, 2 to 5 if None; no question repeats."""
     rng, told = random.Random(seed), set()
     while True:
         problem = make_problem(rng, steps or rng.randrange(2, 6))
@@ -37,7 +37,7 @@ def problems(seed, steps=None):
 
 
 def make_problem(rng, steps):
-    """A problem in one of the scenes: a start, so many changes, how many now."""
+    """A problem in a random scene: a start, `steps` changes, and the final question."""
     scene = rng.choice(SCENES) | cast(rng)
     total = rng.randrange(2, 31)
     story, chain = [fill(rng, "{start}", scene | {0: total})], []
@@ -53,7 +53,7 @@ def make_problem(rng, steps):
 
 
 def cast(rng):
-    """Slots: someone, a friend whom no pronoun can confuse with them, a thing."""
+    """Slots: a person, a friend with a different pronoun, a thing."""
     name, he = rng.choice(SCENE["person"]).split()
     others = [person.split()[0] for person in SCENE["person"] if f" {he}" not in person]
     slots = {
@@ -67,7 +67,7 @@ def cast(rng):
 
 
 def record(problem):
-    """The problem as a question and its answer, in the form of AM-DeepSeek-R1's."""
+    """The problem as a record in the format of AM-DeepSeek-R1-Distilled."""
     question, thought, answer = problem
     info = dict.fromkeys(
         ["source", "reference_answer", "test_case", "think_content", "answer_content"]
@@ -83,7 +83,7 @@ def record(problem):
 
 
 def problem_lines():
-    """The text of data/reasoning/problems.jsonl, one record a line."""
+    """The content of data/reasoning/problems.jsonl, one record per line."""
     drawn = islice(problems(seed=0), NUMBER)
     return "".join(json.dumps(record(problem)) + "\n" for problem in drawn)
 

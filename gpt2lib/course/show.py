@@ -1,6 +1,6 @@
-"""What a chapter shows: source code, coloured tokens, heat maps, curves, bars.
+"""Displays for the chapters: source code, coloured tokens, heat maps, curves, bars.
 
-Every function displays and returns nothing.
+All public functions but `pieces` display something and return nothing.
 """
 
 import html
@@ -18,7 +18,7 @@ PASTELS = ("#cfe2f8", "#fde2c3", "#d3ecd9", "#f6d3d0", "#e6ddf3")
 
 
 def source(*objects):
-    """The source code of functions, methods or classes, with the file it stands in."""
+    """The source code of functions, methods or classes, with the file it is in."""
     for thing in objects:
         module = inspect.getmodule(thing).__name__.replace(".", "/")
         code = inspect.cleandoc("\n" + inspect.getsource(thing))
@@ -26,7 +26,7 @@ def source(*objects):
 
 
 def pieces(text, tokenizer):
-    """The text of every token, parts of characters as bytes in hexadecimal."""
+    """The text of each token; incomplete UTF-8 as bytes in hexadecimal."""
     ids = tokenizer.encode(text)
     if not hasattr(tokenizer, "decode_single_token_bytes"):
         return [tokenizer.decode([id]) for id in ids]
@@ -41,7 +41,7 @@ def _readable(token):
 
 
 def tokens(text, tokenizers):
-    """One text as coloured tokens, a row for each of several named tokenizers."""
+    """A text as coloured tokens, one row per named tokenizer."""
     rows = ""
     for name, tokenizer in tokenizers.items():
         parts = pieces(text, tokenizer)
@@ -61,13 +61,13 @@ def tokens(text, tokenizers):
 
 
 def heatmap(patterns, labels=None, titles=(), columns=None, values=None):
-    """One matrix, or several side by side: rows look at columns.
+    """One matrix, or several side by side; for attention, each row is a query.
 
     Args:
         patterns: (T, T) or (N, T, T), on one colour scale.
-        labels: what the rows are, and the columns too unless `columns` are given.
-        titles: one for each matrix.
-        values: whether to write the numbers; by default where there is room.
+        labels: labels of the rows, and of the columns unless `columns` is given.
+        titles: one per matrix.
+        values: whether to write the numbers; by default, if there is room.
     """
     patterns = torch.as_tensor(patterns).detach().float().cpu()
     patterns = patterns[None] if patterns.ndim == 2 else patterns
@@ -82,7 +82,7 @@ def heatmap(patterns, labels=None, titles=(), columns=None, values=None):
     low = min(0.0, patterns.min().item())
     high = patterns.max().item()
     style = dict(cmap="Blues", vmin=0, vmax=high)
-    if low < 0:  # numbers of both signs: white is zero
+    if low < 0:  # both signs: white is zero
         bound = max(-low, high)
         style = dict(cmap="RdBu", vmin=-bound, vmax=bound)
     for i, axis in enumerate(axes[0]):
@@ -109,12 +109,12 @@ def _write_values(axis, matrix, largest):
 
 
 def grid(texts, shares, rows=None, columns=None, title=""):
-    """A table of short texts, each on a colour: white for a share of 0, dark for 1.
+    """A table of short texts on coloured cells: white for a share of 0, dark for 1.
 
     Args:
-        texts: rows of texts; the last one may be shorter, so that a long text fits.
-        shares: numbers from 0 to 1 in the same rows.
-        rows, columns: what stands beside and above the table.
+        texts: rows of texts; the last may be shorter, for a text broken into lines.
+        shares: a number from 0 to 1 for each text, in the same rows.
+        rows, columns: labels of the rows and columns.
     """
     width, height = max(map(len, texts)), len(texts)
     size = (0.9 + 0.74 * width, 0.8 + 0.32 * height)
@@ -146,13 +146,13 @@ def _visible(text):
 def curves(
     lines, x=None, xlabel="", ylabel="", title="", log_x=False, log_y=False, notes=()
 ):
-    """Named lines over one axis.
+    """Named lines in one plot.
 
     Args:
         lines: name -> y values, or name -> (x values, y values).
-        x: the x values of all lines that bring none; 0, 1, 2, ... if None.
-        log_x: a logarithmic axis, with a tick at every x.
-        notes: (x, y, text) of what is written beside a point.
+        x: x values of the lines without their own; 0, 1, 2, ... if None.
+        log_x: logarithmic x axis with a tick at each value of x.
+        notes: (x, y, text) for text beside a point.
     """
     _, axis = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
     for colour, (name, line) in zip(COLOURS, lines.items()):
@@ -177,13 +177,13 @@ def curves(
 
 
 def live(lines, **style):
-    """`curves` that take the place of what the cell showed before."""
+    """Draws `curves` in place of the cell's previous output."""
     clear_output(wait=True)
     curves(lines, **style)
 
 
 def training(path):
-    """Draws the file of measurements that training leaves."""
+    """Draws the loss curves from the metrics file of a training run."""
     steps = {"training": "loss", "held out": "val_loss"}
     measured = Metrics(path).read()
     lines = {}
@@ -194,11 +194,11 @@ def training(path):
 
 
 def bars(groups, labels, xlabel="", title="", number="{:,.0f}"):
-    """Horizontal bars, one for each label, or one a group side by side.
+    """Horizontal bars, one per label; with several groups, one per label and group.
 
     Args:
-        groups: name -> values, one for each label.
-        number: how a value is written at the end of its bar.
+        groups: name -> one value per label.
+        number: format of the value at the end of each bar.
     """
     height = 0.8 / len(groups)
     size = (6.6, 0.9 + 0.32 * len(labels) * max(1, 0.7 * len(groups)))
@@ -219,10 +219,10 @@ def bars(groups, labels, xlabel="", title="", number="{:,.0f}"):
 
 
 def windows(tokens, inputs, title=""):
-    """Where each window of inputs stands in a text, and its last target after it.
+    """Shows where each window of inputs lies in a text, and its last target.
 
     Args:
-        tokens: the text of every position.
+        tokens: the text of the token at each position.
         inputs: (windows, context_length) positions, from `sliding_windows`.
     """
     size = (0.9 + 0.75 * len(tokens), 0.9 + 0.42 * len(inputs))
@@ -247,13 +247,13 @@ def _cell(axis, x, y, text, colour):
 
 
 def architecture(cfg):
-    """GPT-2 from ids (below) to logits (above), one block opened on the right."""
+    """GPT-2 from ids (bottom) to logits (top), with one block expanded on the right."""
     figure, axis = plt.subplots(figsize=(8.6, 6.4), layout="constrained")
     axis.set(xlim=(0, 10), ylim=(0, 10))
     axis.axis("off")
     _stack(axis, 2.3, _model_boxes(cfg))
     axis.add_patch(plt.Rectangle((5.6, 1.3), 4.2, 7.4, fill=False, color=GREY, ls="--"))
-    for y in (1.4, 8.6):  # from the one box to its inside
+    for y in (1.4, 8.6):  # from the block to its expanded view
         axis.plot((4.25, 5.6), (4.9 if y < 5 else 5.5, y), color=GREY, lw=0.8, ls="--")
     _stack(axis, 7.9, _block_boxes(cfg), width=3.0)
     for low, high in ((2.05, 4.6), (5.0, 7.7)):  # the shortcuts

@@ -1,9 +1,9 @@
-"""Short phone messages, wanted and unwanted, that no list of words can tell apart.
+"""Short phone messages, ham and spam, that a list of keywords cannot tell apart.
 
 `python -m gpt2lib.course.spam_data` writes data/spam/messages.tsv, in the layout of the
-UCI's SMS collection. Both kinds talk of banks, parcels, prizes and links, with the same
-openings and ends; a message is spam for what it wants: your data, your money, a costly
-call, a click in a hurry.
+UCI SMS collection. Both kinds mention banks, parcels, prizes and links, and share
+openings and endings; what makes a message spam is what it asks for: your data, your
+money, an expensive call, a hurried click.
 """
 
 import random
@@ -19,7 +19,7 @@ NUMBER = 2000
 
 
 def labelled_messages(seed):
-    """Endless (label, text), 3 ham to 2 spam, no two with the same words."""
+    """Endless (label, text), 3 ham to 2 spam; no two differ only in digits or case."""
     rng, sent = random.Random(seed), set()
     while True:
         for label in rng.sample(["ham"] * 3 + ["spam"] * 2, 5):
@@ -31,12 +31,12 @@ def labelled_messages(seed):
 
 
 def without_numbers(text):
-    """What must differ between two messages: the words, whatever their case."""
+    """The text without digits, in lower case, to recognise duplicates."""
     return re.sub(r"\d", "", text.lower())
 
 
 def make_message(rng, label):
-    """A message of 20 to 300 characters, some in short words, some without capitals."""
+    """A message of 20 to 300 characters; some are abbreviated, some in lower case."""
     text = ""
     while not 20 <= len(text) <= 300:
         text = fill(rng, f"{{{label}}}", TEXTS)
@@ -46,12 +46,12 @@ def make_message(rng, label):
 
 
 def message_lines():
-    """The text of data/spam/messages.tsv: a label, a tab and a message on each line."""
+    """The content of data/spam/messages.tsv: label, tab and message on each line."""
     drawn = islice(labelled_messages(seed=0), NUMBER)
     return "".join(f"{label}\t{text}\n" for label, text in drawn)
 
 
-# What both kinds share: openings, ends, small talk, the first half of many notices.
+# Shared by both kinds: openings, endings, small talk, first halves of many notices.
 SHARED = read_choices("spam-shared")
 
 HAM = read_choices("spam-ham")

@@ -1,6 +1,6 @@
-"""How fast this machine is: at reading, at multiplying, and at what one gives it.
+"""Times functions, and measures this machine's memory bandwidth and matmul rate.
 
-Programs that are compared take turns, so that a slow minute slows all of them alike.
+Programs being compared take turns, so that a slow minute slows all of them alike.
 """
 
 import statistics
@@ -12,12 +12,12 @@ from gpt2lib.fast import FastLinear
 
 
 def take_turns(programs, turns=5, pause=0.0):
-    """Seconds of each program in each turn, after one turn that is not counted.
+    """Seconds of each program in each turn, after one warm-up turn.
 
     Args:
         programs: name -> function without arguments.
-        pause: seconds before each, in which threads of the one before fall asleep;
-            until then they wait for more to do and take time from the next.
+        pause: seconds before each run, so that the previous program's threads go to
+            sleep; until then they spin and slow the next program down.
 
     Raises:
         ValueError: fewer than 3 turns.
@@ -36,18 +36,18 @@ def take_turns(programs, turns=5, pause=0.0):
 
 
 def seconds_of(program, turns=5):
-    """The median of several turns of one program, in seconds."""
+    """The median time of one program over several turns, in seconds."""
     return statistics.median(take_turns({"": program}, turns)[""])
 
 
 def read_bandwidth(megabytes=256):
-    """How many bytes a second the machine reads from memory: a sum of many numbers."""
+    """Memory bandwidth in bytes per second, measured by summing a large tensor."""
     numbers = torch.ones(megabytes * 10**6 // 4)
     return numbers.nbytes / seconds_of(numbers.sum)
 
 
 def matmul_rate(dtype=torch.float32, size=1536):
-    """How many additions and multiplications a second it does, in a large product."""
+    """FLOP/s of this machine, measured with a large matrix product."""
     layer = FastLinear(size, size, bias=False, dtype=dtype)
     x = torch.ones(size, size, dtype=dtype)
     with torch.no_grad():

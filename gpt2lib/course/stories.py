@@ -1,9 +1,9 @@
-"""Stories whose words agree, and a reader who notices where they do not.
+"""Generates consistent stories, and checks texts for consistency.
 
-A plot has beats, a beat has a few templates that tell the same, a template has slots.
-Writing fills the slots: with a word from a list at first, with the same word later on.
-Checking goes the other way: it matches the templates, reads the slots and compares.
-The plots and the words are in data/stories, as plain text.
+A plot has beats, a beat has templates (its wordings), and a template has slots.
+Writing fills a slot with a word from a list, and reuses that word wherever the slot
+recurs. Checking does the reverse: it matches the templates, reads the slots and
+compares. The plots and the words are plain text in data/stories.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from gpt2lib.files import DATA
 FOLDER = DATA / "stories"
 LENGTHS = range(350, 851)  # characters of a story
 PRONOUNS = ("she", "he", "they")
-FORMS = {  # what a template says, in the order of PRONOUNS
+FORMS = {  # slot in a template -> its word for each of PRONOUNS
     "she": PRONOUNS,
     "her": ("her", "his", "their"),
     "him": ("her", "him", "them"),
@@ -34,10 +34,10 @@ FORMS = {  # what a template says, in the order of PRONOUNS
 
 
 def stories(seed=0, title=None):
-    """One story after the other, no two alike, the same ones for the same seed.
+    """Endless stories, no two alike, reproducible by seed.
 
     Args:
-        title: of the one plot to tell, such as "Lost and found"; all if None.
+        title: the only plot to tell, such as "Lost and found"; all plots if None.
     """
     pick = random.Random(seed)
     told = set()
@@ -65,14 +65,14 @@ def _tell(plot, pick):
 
 @dataclass(frozen=True)
 class Report:
-    """What a reader found: agreements that hold, broken ones, and unknown sentences."""
+    """The result of a check: what agrees, what does not, and unreadable sentences."""
 
     plot: str
-    words: dict = field(default_factory=dict)  # what each slot said first
+    words: dict = field(default_factory=dict)  # slot -> first word read for it
     held: list = field(default_factory=list)
     broken: list = field(default_factory=list)
     unreadable: list = field(default_factory=list)
-    complete: bool = False  # the plot came to its end
+    complete: bool = False  # the plot reached its end
 
     @property
     def holds(self):
@@ -81,13 +81,13 @@ class Report:
 
 
 def check_story(text):
-    """Reads any text as a story and reports whether its words agree."""
+    """Matches a text to the most similar plot and reports whether its words agree."""
     plot = max(plots(), key=lambda plot: plot.resemblance(text))
     return plot.read(text.strip())
 
 
 def questions(text):
-    """Questions about a story that holds, each with its answer: a list of pairs."""
+    """(question, answer) pairs about a story; empty if it is not consistent."""
     report = check_story(text)
     if not report.holds:
         return []
@@ -98,10 +98,10 @@ def questions(text):
 
 @dataclass(frozen=True)
 class Slot:
-    """A gap in a template: a word from a list, a form of a pronoun, or a sum.
+    """A gap in a template: a word from a list, a pronoun form, or a sum.
 
     `{toy}` and `{toy2}` are two words of the list "toy"; `{friend:her}` is "her" or
-    "his", as the friend's name demands; `{few + few2}` adds; `{Toy}` has a capital.
+    "his", depending on the friend; `{few + few2}` adds; `{Toy}` is capitalised.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Slot:
 
     @cached_property
     def derived(self):
-        """Whether other slots decide on the word: a pronoun or a sum."""
+        """Whether other slots determine the word: a pronoun or a sum."""
         return ":" in self.name or " " in self.name
 
     @cached_property
@@ -129,7 +129,7 @@ class Slot:
         return word[0].upper() + word[1:] if self.capital else word
 
     def recall(self, bound):
-        """The word that must stand here after all that was said, or None if free."""
+        """The word that the bound slots require here, or None if it is free."""
         if self.name in bound or " " not in self.name or ":" in self.name:
             return bound.get(self.name)
         left, sign, right = self.name.split()
@@ -140,14 +140,14 @@ class Slot:
         return numbers[first + second if sign == "+" else first - second]
 
     def bind(self, bound, word):
-        """Remembers a word; with a name, its pronouns too."""
+        """Stores the word of this slot; for a name, its pronoun forms too."""
         bound[self.name] = word
         if pronoun := name_pronouns().get(word):
             column = PRONOUNS.index(pronoun)
             bound |= {f"{self.name}:{form}": FORMS[form][column] for form in FORMS}
 
     def choose(self, bound, pick):
-        """A new word: none that was said before, and nobody with the same pronoun."""
+        """A random word not used yet; for a name, one with an unused pronoun."""
         if self.derived:
             raise ValueError(f"a plot says {{{self.name}}} before it tells of whom")
         taken = bound.values()
@@ -159,7 +159,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Template:
-    """A sentence or two with slots, that can be written, recalled and recognised."""
+    """A sentence or two with slots, to write, to recall and to recognise."""
 
     text: str
 
@@ -187,7 +187,7 @@ class Template:
         return self.recall(bound)
 
     def recall(self, bound):
-        """The text with all slots filled from what was said, or None if one is free."""
+        """The text with all slots filled from the bound words; None if one is free."""
         words = [slot.recall(bound) for slot in self.slots]
         if None in words:
             return None
@@ -195,7 +195,7 @@ class Template:
         return "".join(a + b for a, b in zip(self.literals, [*shown, ""]))
 
     def compare(self, match, bound):
-        """Yields (slot, word that must stand there, word read) for every slot."""
+        """Binds free slots; yields (slot, required word, word read) for all others."""
         pairs = zip(self.slots, match.groups())
         for slot, read in sorted(pairs, key=lambda pair: pair[0].derived):
             word = next(option for option in slot.options if slot.show(option) == read)
@@ -214,9 +214,9 @@ class Beat:
     optional: bool
 
     def recognise(self, text, at, bound):
-        """The wording that stands at a place of a text, as (template, match) or None.
+        """The template that matches at a position, as (template, match), or None.
 
-        Of several, the one that breaks least, then the longest.
+        Of several, the one with the fewest contradictions, then the longest match.
         """
 
         def rank(found):
@@ -230,22 +230,22 @@ class Beat:
 
 @dataclass(frozen=True)
 class Plot:
-    """A title, the beats in their order, and what can be asked in the end."""
+    """A title, the beats in order, and questions about the story."""
 
     title: str
     beats: tuple
-    questions: tuple  # of pairs of templates
+    questions: tuple  # pairs of templates
 
     @cached_property
     def phrases(self):
-        """The longest piece of every template that is always the same."""
+        """The longest fixed piece of each template."""
         return [max(t.literals, key=len) for b in self.beats for t in b.templates]
 
     def resemblance(self, text):
         return sum(len(phrase) for phrase in self.phrases if phrase in text)
 
     def read(self, text):
-        """Follows a text from beat to beat; what fits none is skipped and reported."""
+        """Follows a text beat by beat; reports and skips sentences that fit none."""
         report = Report(self.title)
         at = done = 0
         while at < len(text):
@@ -269,7 +269,7 @@ class Plot:
 
 
 def _note(report, template, match):
-    """Adds what a recognised template says about agreements to a report."""
+    """Adds to a report which slots of a recognised template agree and which do not."""
     for slot, must, read in template.compare(match, report.words):
         if read == must:
             notes, note = report.held, f"{slot.name}: {read}"
@@ -281,7 +281,7 @@ def _note(report, template, match):
 
 @cache
 def word_lists():
-    """The words of every list, by the name of the list."""
+    """name of a list -> its words."""
     lists = {}
     for (name, _), words in _sections():
         lists.setdefault(name, []).extend(words)
@@ -290,7 +290,7 @@ def word_lists():
 
 @cache
 def name_pronouns():
-    """The pronoun of every name that has one."""
+    """name of a character -> its pronoun."""
     return {w: p for (_, p), words in _sections() for w in words if p}
 
 
@@ -325,7 +325,7 @@ def _questions(line):
 
 
 def _blocks(name):
-    """The blocks of lines between blank lines, without comments."""
+    """The blocks of lines in a file, split at blank lines, without comments."""
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
     text = "\n".join(line.strip() for line in lines if not line.startswith("#"))
     return [block.split("\n") for block in re.split(r"\n{2,}", text.strip())]

@@ -1,8 +1,8 @@
-"""Texts from tables of words: data/words holds the tables, this module fills them.
+"""Fills templates from the word tables in data/words.
 
-An entry is `name: this / that / ...`, further lines indented. A choice may have slots:
-{3-9}, a number; {a|b}, either; {name}, a choice of that name, itself filled; {0}, a
-fact that the caller gives.
+An entry is `name: this / that / ...`, with further lines indented. A choice may have
+slots: {3-9}, a random number; {a|b}, either; {name}, a random choice of that entry,
+itself filled; {0}, a fact that the caller passes in.
 """
 
 import re
@@ -14,17 +14,17 @@ SLOT = re.compile(r"\{(.*?)\}")
 
 
 def read_choices(name):
-    """name -> its choices, from one of the tables."""
+    """name -> its choices, from one table."""
     return _choices(_table(name))
 
 
 def read_blocks(name):
-    """As `read_choices`, for each block of a table; empty lines part them."""
+    """`read_choices` for each block of a table; blank lines separate the blocks."""
     return [_choices(block) for block in _table(name).split("\n\n")]
 
 
 def read_pairs(name):
-    """(left, right) of each word `left/right` of a table."""
+    """(left, right) for each `left/right` in a table."""
     return [tuple(word.split("/")) for word in _table(name).split()]
 
 
@@ -39,10 +39,10 @@ def _choices(text):
 
 
 def fill(rng, text, words):
-    """The text with its slots filled, and capitals where sentences start.
+    """The text with its slots filled and its sentences capitalised.
 
-    A slot is {3-9}, a number; {a|b}, either; {name}, one of the choices in words[name],
-    itself filled; or {0}, the fact words[0].
+    A slot is {3-9}, a random number; {a|b}, either; {name}, one of the choices
+    in words[name], itself filled; or {0}, the fact words[0].
     """
 
     def choose(slot):

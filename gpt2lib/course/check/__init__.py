@@ -1,8 +1,8 @@
-"""Exercises check themselves: one function for each, called with the learner's answer.
+"""Self-checking exercises: one function each, called with the learner's answer.
 
 A stub that still raises NotImplementedError is "not attempted yet"; a wrong answer
-raises WrongAnswer, which says what was given, what came out and what was expected.
-One file a chapter, in the order of the chapters; `report` has what they share.
+raises WrongAnswer, which shows the call, its result and the expected value. One file
+per chapter, in the order of the chapters; `report` has the shared functions.
 """
 
 from gpt2lib.course.check.attention import (

@@ -1,4 +1,4 @@
-"""What every checker has in common: the right answer beside the given one."""
+"""Shared by all checkers: comparing the given answer with the right one."""
 
 import functools
 import math
@@ -7,14 +7,14 @@ import torch
 
 
 class WrongAnswer(AssertionError):
-    """Not right yet; shown in a notebook as its message alone."""
+    """A wrong answer; a notebook shows only its message, without a traceback."""
 
     def _render_traceback_(self):
         return [f"✗ {self}"]
 
 
 def exercise(examine):
-    """Turns an examination, which raises WrongAnswer, into a checker that reports."""
+    """Makes a reporting checker from a function that raises WrongAnswer."""
 
     @functools.wraps(examine)
     def check(answer):
@@ -29,10 +29,10 @@ def exercise(examine):
 
 
 def expect(call, given, wanted, slips=()):
-    """Raises WrongAnswer unless `given` is `wanted`, tensors up to rounding.
+    """Raises WrongAnswer unless `given` equals `wanted`; tensors up to rounding.
 
     Args:
-        slips: (explanation, value) of answers that are wrong in a known way.
+        slips: (explanation, value) for each known wrong answer.
     """
     if given is None:
         raise WrongAnswer(f"{call} returned None: did you print instead of return?")
