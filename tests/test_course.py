@@ -651,6 +651,7 @@ WRONG = [
     (check.quantize_rows, scales_in_a_row),
 ]
 CHECKERS = {checker for checker, _ in WRONG}
+IN_ORDER = sorted(CHECKERS, key=lambda f: f.__name__)  # for all of xdist's workers
 
 
 @pytest.mark.parametrize(("checker", "answer"), WRONG, ids=lambda f: f.__name__)
@@ -665,13 +666,13 @@ def test_every_checker_is_fed_a_wrong_answer():
     assert every == CHECKERS
 
 
-@pytest.mark.parametrize("checker", CHECKERS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("checker", IN_ORDER, ids=lambda f: f.__name__)
 def test_a_stub_is_not_attempted_yet(checker, capsys):
     checker(unattempted)
     assert capsys.readouterr().out == "not attempted yet\n"
 
 
-@pytest.mark.parametrize("checker", CHECKERS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("checker", IN_ORDER, ids=lambda f: f.__name__)
 def test_printing_instead_of_returning_is_explained(checker):
     with pytest.raises(check.WrongAnswer, match="did you print instead of return"):
         checker(printing)
