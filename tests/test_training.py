@@ -40,6 +40,7 @@ from gpt2lib.training import (
     training_memory,
 )
 from gpt2lib.training.loss import autocast
+from gpt2lib.training.runs import total_seconds
 
 CFG = replace(SMALL, drop_rate=0.1, context_length=8)
 RUN = TrainingSettings(steps=8, learning_rate=1e-2)
@@ -518,3 +519,8 @@ def test_the_table_in_the_readme_is_computed(name, cfg):
             f"| `{name}` | {billions} billion | {flops:.1e} | {hours:,.1f} | "
             f"{hours / 8:,.1f} | {memory:.1f} GB |"
         ) in readme
+
+
+def test_runs_of_an_earlier_version_keep_their_seconds():
+    steps = [{"seconds": 2.0}, {"tokens": 30, "tokens_per_second": 10.0}]
+    assert total_seconds(steps) == 5.0

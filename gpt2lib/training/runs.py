@@ -156,7 +156,8 @@ def _sweep(*folders):
 
 def total_seconds(steps: list[dict]) -> float:
     """Total duration of the measured steps."""
-    return sum(measured.get("seconds", 0.0) for measured in steps)
+    # Runs begun by an earlier version recorded the speed only.
+    return sum(m.get("seconds") or m["tokens"] / m["tokens_per_second"] for m in steps)
 
 
 # ------------------------------------------------------------------------- measurements
