@@ -67,7 +67,12 @@ class ShuffledWindows:
     """
 
     def __init__(
-        self, ids, context_length: int, batch_size: int, seed=0, document_end=None
+        self,
+        ids,
+        context_length: int,
+        batch_size: int,
+        seed: int = 0,
+        document_end: int | None = None,
     ):
         sliding_windows(ids[: context_length + 1], context_length)  # its checks
         self.ids = ids

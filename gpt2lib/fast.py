@@ -177,7 +177,10 @@ class _FastAttention:
 
 
 def attend_in_blocks(
-    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, dropout=0.0
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    dropout: float = 0.0,
 ) -> torch.Tensor:
     """Causal attention in plain products, for 128 queries at a time.
 

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 
 import torch
 
+from gpt2lib.attention import KVCache
+from gpt2lib.model import GPTModel
+
 
 def generate(
-    model,
+    model: GPTModel,
     idx: torch.Tensor,
     max_new_tokens: int,
     context_size: int | None = None,
@@ -48,7 +51,7 @@ def generate(
 
 
 def stream(
-    model,
+    model: GPTModel,
     idx: torch.Tensor,
     max_new_tokens: int,
     context_size: int | None = None,
@@ -117,7 +120,7 @@ def _steps(model, idx, max_new_tokens, context_size, choose, eos_id):
 
 
 def generate_ragged(
-    model,
+    model: GPTModel,
     prompts: list[list[int]],
     max_new_tokens: int | None = None,
     eos_id: int | None = None,
@@ -184,7 +187,9 @@ def _check_head(model):
         )
 
 
-def next_token_logits(model, ids: torch.Tensor, caches=None) -> torch.Tensor:
+def next_token_logits(
+    model: GPTModel, ids: torch.Tensor, caches: list[KVCache] | None = None
+) -> torch.Tensor:
     """Logits for the next id; the output head runs on the last position only.
 
     Shapes: ids (B, T) -> (B, V)

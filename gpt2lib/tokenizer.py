@@ -13,7 +13,7 @@ import copy
 import heapq
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import torch
 
 from gpt2lib import files
 from gpt2lib.weights.vocabulary import (
+    GPT2Encoding,
     check_gpt2s_fits,
     has_tokenizer,
     read_vocabulary,
@@ -169,7 +170,9 @@ def _merge(ids, places, pair, new, tokens):
             yield place, (pair[1], after), (new, after)
 
 
-def count_pieces(texts: str | Iterable[str], special_tokens=()) -> dict[bytes, int]:
+def count_pieces(
+    texts: str | Iterable[str], special_tokens: Iterable[str] = ()
+) -> dict[bytes, int]:
     """Counts the pieces that GPT-2's pattern cuts one or several texts into.
 
     >>> count_pieces("low low lower")
@@ -225,7 +228,10 @@ class BPETokenizer:
 
     @classmethod
     def train(
-        cls, texts: str | Iterable[str], vocab_size: int, special_tokens=(ENDOFTEXT,)
+        cls,
+        texts: str | Iterable[str],
+        vocab_size: int,
+        special_tokens: Sequence[str] = (ENDOFTEXT,),
     ) -> "BPETokenizer":
         """Learns a vocabulary of `vocab_size` ids from one or several texts.
 
@@ -391,31 +397,6 @@ class _PieceCache(dict):
                 self.clear()
             self[piece] = ids
         return ids
-
-
-class GPT2Encoding(tiktoken.Encoding):
-    """tiktoken's Encoding, for texts with a million spaces too, where it fails."""
-
-    def encode(self, text: str, **special_tokens) -> list[int]:
-        encode = super().encode
-        parts = (encode(part, **special_tokens) for part in cut_long_spaces(text))
-        return list(chain.from_iterable(parts))
-
-    def encode_ordinary(self, text: str) -> list[int]:
-        parts = map(super().encode_ordinary, cut_long_spaces(text))
-        return list(chain.from_iterable(parts))
-
-
-def cut_long_spaces(text: str) -> Iterator[str]:
-    """Cuts a text within long white space, without changing its ids.
-
-    GPT-2's pattern itself cuts before the last space in front of a word.
-    """
-    start = 0
-    for spaces in regex.finditer(r"(?<!\s)\s{10000,}(?=\s\S)", text):
-        yield text[start : spaces.end()]
-        start = spaces.end()
-    yield text[start:]
 
 
 Tokenizer = BPETokenizer | tiktoken.Encoding  # one interface

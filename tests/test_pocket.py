@@ -55,7 +55,7 @@ def test_transformers_opens_pocket(model, tokenizer):
 @torch.no_grad()
 def test_sharpening_finds_the_factor_with_the_least_loss(tokenizer):
     model = load_model()
-    ids = torch.tensor([tokenizer.encode(tale)[:100] for tale in TALES])
+    ids = torch.tensor([tokenizer.encode(tale)[:100] for tale in TALES[:10]])
     inputs, targets = ids[:, :-1], ids[:, 1:]
     before, factor = model(inputs), pocket.sharpen(model, inputs, targets)
     assert torch.allclose(model(inputs), factor * before, atol=1e-4)

@@ -239,8 +239,8 @@ def test_workers_end_when_torchrun_is_killed(data, tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
-    text = "".join(islice(stories(seed=2), 2000))
-    (tmp_path / "long.txt").write_text(text * 30)
+    text = "".join(islice(stories(seed=2), 100))
+    (tmp_path / "long.txt").write_text(text * 600)
     run = subprocess.Popen(
         command(tmp_path / "long.txt", tmp_path / "out", processes=processes),
         stdout=subprocess.DEVNULL,

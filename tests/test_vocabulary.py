@@ -17,14 +17,17 @@ from gpt2lib.files import BIN
 from gpt2lib.tokenizer import (
     ENDOFTEXT,
     BPETokenizer,
-    cut_long_spaces,
     end_of_text,
     get_gpt2_tokenizer,
     load_tokenizer,
     text_to_token_ids,
     token_ids_to_text,
 )
-from gpt2lib.weights.vocabulary import check_tokenizer_fits, has_tokenizer
+from gpt2lib.weights.vocabulary import (
+    check_tokenizer_fits,
+    cut_long_spaces,
+    has_tokenizer,
+)
 
 
 @pytest.fixture(params=["pocket", "GPT-2", "with added tokens"])

@@ -17,7 +17,8 @@ from torch import nn
 from gpt2lib.data import IGNORED, Example, pad
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import evaluating
-from gpt2lib.tokenizer import end_of_text
+from gpt2lib.model import GPTModel
+from gpt2lib.tokenizer import Tokenizer, end_of_text
 
 LABELS = ("ham", "spam")
 COURSE_LENGTH = 120  # tokens that the course pads every message to
@@ -49,7 +50,7 @@ def parse_message(record: str | dict) -> Message:
     return Message(text.strip(), int(label))
 
 
-def replace_head(model, n_classes: int, seed: int = 0):
+def replace_head(model: GPTModel, n_classes: int, seed: int = 0) -> GPTModel:
     """Replaces the output head, in place, by a new classification head."""
     model.cfg = dataclasses.replace(model.cfg, n_classes=n_classes, tied_head=False)
     head = nn.Linear(model.cfg.emb_dim, n_classes, bias=False)
@@ -60,7 +61,7 @@ def replace_head(model, n_classes: int, seed: int = 0):
     return model
 
 
-def train_only(model, part: str):
+def train_only(model: GPTModel, part: str) -> GPTModel:
     """Freezes, in place, all but a part: "head", "last-block" or "all".
 
     "last-block" is what the course trains: the last block, the final norm and the head.
@@ -85,7 +86,7 @@ def train_only(model, part: str):
     return model
 
 
-def encode_message(text: str, tokenizer, context_length: int) -> list[int]:
+def encode_message(text: str, tokenizer: Tokenizer, context_length: int) -> list[int]:
     """The ids of a text, truncated to the context; <|endoftext|> if it is empty."""
     ids = tokenizer.encode_ordinary(text) or [end_of_text(tokenizer)]
     return ids[:context_length]
@@ -93,9 +94,9 @@ def encode_message(text: str, tokenizer, context_length: int) -> list[int]:
 
 @torch.no_grad()
 def classify(
-    model,
+    model: GPTModel,
     texts: list[str],
-    tokenizer,
+    tokenizer: Tokenizer,
     batch_size: int = 64,
     padded_to: int | None = None,
 ) -> torch.Tensor:
@@ -195,7 +196,7 @@ class SpamTask(Task):
     def key(self, message: Message) -> str:
         return message.text
 
-    def adapt(self, model, seed: int = 0):
+    def adapt(self, model: GPTModel, seed: int = 0) -> GPTModel:
         return replace_head(model, len(LABELS), seed)
 
     def check(self, splits: dict[str, list[Message]]) -> None:
@@ -217,10 +218,12 @@ class SpamTask(Task):
     def fits(self, message: Message) -> bool:
         return True  # long messages are truncated, and counted by `measure`
 
-    def validate(self, model, messages: list[Message]) -> dict[str, float]:
+    def validate(self, model: GPTModel, messages: list[Message]) -> dict[str, float]:
         return {"val_accuracy": scores(self._confusion(model, messages))["accuracy"]}
 
-    def measure(self, model, splits: dict[str, list[Message]]) -> dict[str, Any]:
+    def measure(
+        self, model: GPTModel, splits: dict[str, list[Message]]
+    ) -> dict[str, Any]:
         """The figures on the test split, with naive Bayes from the training split."""
         training, test = splits["training"], splits["test"]
         confusion, bayes = self._confusion(model, test), NaiveBayes(training)

@@ -28,7 +28,8 @@ from gpt2lib.finetuning.records import (
     split_by_first,
 )
 from gpt2lib.finetuning.tasks import Task
-from gpt2lib.tokenizer import end_of_text, tokenizer_of
+from gpt2lib.model import GPTModel
+from gpt2lib.tokenizer import Tokenizer, end_of_text, tokenizer_of
 from gpt2lib.training.loss import Batch, evaluate, perplexity
 from gpt2lib.training.processes import process_count
 from gpt2lib.training.runs import (
@@ -196,7 +197,7 @@ def read_splits(
     return splits, counts | dropped
 
 
-def choose_trained(model, train: str, seed: int = 0):
+def choose_trained(model: GPTModel, train: str, seed: int = 0) -> GPTModel:
     """Freezes what is not trained, in place; `train` as in `finetune`."""
     return add_lora(model, seed=seed) if train == "lora" else train_only(model, train)
 
@@ -219,7 +220,7 @@ def train_best(
     job: Task,
     splits: dict[str, list],
     out: Path,
-    tokenizer,
+    tokenizer: Tokenizer,
 ) -> dict[str, Any]:
     """Trains to the end, and saves to `out` what was best on the validation split.
 
@@ -268,7 +269,7 @@ def batches_of(job: Task, rows: list) -> list[Batch]:
     return [batches.batch(step) for step in range(len(batches))]
 
 
-def measure_test(job: Task, model, splits: dict[str, list]) -> dict[str, Any]:
+def measure_test(job: Task, model: GPTModel, splits: dict[str, list]) -> dict[str, Any]:
     """A task's figures on the test split; with perplexity, if responses are text."""
     figures = job.measure(model, splits)
     if job.has_base:
@@ -278,7 +279,7 @@ def measure_test(job: Task, model, splits: dict[str, list]) -> dict[str, Any]:
 
 
 def measure_beside(
-    job: Task, model, base: str | Path, splits: dict[str, list]
+    job: Task, model: GPTModel, base: str | Path, splits: dict[str, list]
 ) -> dict[str, Any]:
     """The figures of a finetuned model, and those of its base model, as base_..."""
     figures = measure_test(job, model, splits)
@@ -292,12 +293,12 @@ def _merit(measured):
     return measured.get("val_accuracy", 0), -measured["val_loss"]
 
 
-def trained(model) -> dict[str, torch.nn.Parameter]:
+def trained(model: GPTModel) -> dict[str, torch.nn.Parameter]:
     """Name -> parameter, of all that require a gradient."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def keep(model, path: Path) -> None:
+def keep(model: GPTModel, path: Path) -> None:
     """Writes the trained parameters; the base model has all others."""
     with files.atomic_write(path) as temporary:
         write_tensors(
@@ -306,14 +307,14 @@ def keep(model, path: Path) -> None:
 
 
 @torch.no_grad()
-def restore(model, path: Path) -> None:
+def restore(model: GPTModel, path: Path) -> None:
     """Sets the trained parameters to what `keep` wrote."""
     kept = read_kept(model, path)
     for name, parameter in trained(model).items():
         parameter.copy_(kept[name])
 
 
-def read_kept(model, path: Path) -> dict[str, torch.Tensor]:
+def read_kept(model: GPTModel, path: Path) -> dict[str, torch.Tensor]:
     """Name -> tensor, as `keep` wrote them for this model.
 
     Raises:
@@ -340,7 +341,7 @@ def _hash(data):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_for(job: Task, model, out: Path, tokenizer) -> None:
+def save_for(job: Task, model: GPTModel, out: Path, tokenizer: Tokenizer) -> None:
     """Saves a model, LoRA merged, with the name of its task in config.json."""
     settings = {"finetuning_task": job.name} | job.settings
     if has_lora(model):

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from gpt2lib.data import IGNORED, Example
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import generate_ragged
+from gpt2lib.model import GPTModel
+from gpt2lib.tokenizer import Tokenizer, end_of_text
 
 PREAMBLE = "Below is an instruction that describes a task"
 REQUEST = "Write a response that appropriately completes the request."
@@ -62,22 +64,22 @@ def _after_preamble(instruction, input=""):
 
 
 def encode_pair(
-    prompt: str, response: str, tokenizer, learn_prompt: bool = False
+    prompt: str, response: str, tokenizer: Tokenizer, learn_prompt: bool = False
 ) -> Example:
     """(ids, targets) of a prompt, its response, and the <|endoftext|> that ends it.
 
     The loss covers the response and its end, and the prompt only if `learn_prompt`.
     """
-    prompt = tokenizer.encode_ordinary(prompt)
-    ids = prompt + tokenizer.encode_ordinary(response) + [tokenizer.eot_token]
-    given = 0 if learn_prompt else len(prompt) - 1
+    ids = tokenizer.encode_ordinary(prompt)
+    given = 0 if learn_prompt else len(ids) - 1
+    ids += [*tokenizer.encode_ordinary(response), end_of_text(tokenizer)]
     return ids[:-1], [IGNORED] * given + ids[1 + given :]
 
 
 def respond(
-    model,
+    model: GPTModel,
     prompts: list[str],
-    tokenizer,
+    tokenizer: Tokenizer,
     max_new_tokens: int | None = None,
     batch_size: int = 64,
 ) -> list[tuple[str, bool]]:
@@ -141,7 +143,7 @@ class ResponseTask(Task):
         pair = self.prompt(row), self.response(row)
         return encode_pair(*pair, self.tokenizer, self.learn_prompt)
 
-    def says(self, model, rows: list) -> list[tuple[str, bool]]:
+    def says(self, model: GPTModel, rows: list) -> list[tuple[str, bool]]:
         """The response to each row, and whether <|endoftext|> ended it."""
         prompts = [self.prompt(row) for row in rows]
         wanted = [self.tokenizer.encode_ordinary(self.response(row)) for row in rows]
@@ -154,7 +156,9 @@ class InstructionTask(ResponseTask):
 
     name = "instruction"
 
-    def __init__(self, tokenizer, context_length: int, learn_prompt: bool = False):
+    def __init__(
+        self, tokenizer: Tokenizer, context_length: int, learn_prompt: bool = False
+    ):
         super().__init__(tokenizer, context_length)
         self.learn_prompt = learn_prompt
 
@@ -174,11 +178,15 @@ class InstructionTask(ResponseTask):
     def response(self, row: Instruction) -> str:
         return row.output
 
-    def answers(self, model, rows: list[Instruction]) -> list[tuple[str, bool]]:
+    def answers(
+        self, model: GPTModel, rows: list[Instruction]
+    ) -> list[tuple[str, bool]]:
         """The response to each row, and whether <|endoftext|> ended it."""
         return self.says(model, rows)
 
-    def measure(self, model, splits: dict[str, list[Instruction]]) -> dict[str, Any]:
+    def measure(
+        self, model: GPTModel, splits: dict[str, list[Instruction]]
+    ) -> dict[str, Any]:
         """Exact match, token F1 and the share ended by <|endoftext|>, on test rows."""
         test = splits["test"][:MEASURED]
         answers = self.answers(model, test)

@@ -15,6 +15,7 @@ from torch import nn
 
 from gpt2lib import files
 from gpt2lib.fast import check_not_prepared
+from gpt2lib.model import GPTModel
 from gpt2lib.weights.tensors import FLOATS, check_task, read_adapter, write_tensors
 from gpt2lib.weights.untrusted import quoted
 
@@ -53,7 +54,9 @@ class LoRALinear(nn.Module):
         return self.linear
 
 
-def add_lora(model, rank: int = RANK, alpha: float = ALPHA, seed: int = 0):
+def add_lora(
+    model: GPTModel, rank: int = RANK, alpha: float = ALPHA, seed: int = 0
+) -> GPTModel:
     """Freezes a model and adds LoRA layers to its attention projections, in place.
 
     A classification head, being new, stays trainable.
@@ -86,14 +89,14 @@ def _check_has_none(model):
         raise ValueError("the model already has LoRA layers: merge_lora(model) first")
 
 
-def merge_lora(model):
+def merge_lora(model: GPTModel) -> GPTModel:
     """Adds the low-rank updates to the weights and removes them, in place."""
     for parent, name, detour in _detours(model):
         setattr(parent, name, detour.merged())
     return model.requires_grad_(True)
 
 
-def has_lora(model) -> bool:
+def has_lora(model: GPTModel) -> bool:
     """Whether a model has LoRA layers."""
     return bool(_detours(model))
 
@@ -108,7 +111,9 @@ def _detours(model):
     ]
 
 
-def save_lora(model, path: str | Path, settings: dict[str, Any] | None = None) -> None:
+def save_lora(
+    model: GPTModel, path: str | Path, settings: dict[str, Any] | None = None
+) -> None:
     """Writes the trained parameters, a few percent of the model, as safetensors.
 
     Args:
@@ -125,7 +130,7 @@ def save_lora(model, path: str | Path, settings: dict[str, Any] | None = None) -
         write_tensors(trained, temporary, facts)
 
 
-def load_lora(model, path: str | Path):
+def load_lora(model: GPTModel, path: str | Path) -> GPTModel:
     """Adds the LoRA layers in a file, in place, to the model they were trained on.
 
     Raises:

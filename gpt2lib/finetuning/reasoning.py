@@ -8,6 +8,8 @@ import re
 from typing import Any, NamedTuple
 
 from gpt2lib.finetuning.instruction import MEASURED, ResponseTask, exact_match, mean
+from gpt2lib.model import GPTModel
+from gpt2lib.tokenizer import Tokenizer
 
 ANSWER = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 THINKING = "Let's think step by step.\n"
@@ -74,7 +76,7 @@ class ReasoningTask(ResponseTask):
 
     name = "reasoning"
 
-    def __init__(self, tokenizer, context_length: int, think: bool = True):
+    def __init__(self, tokenizer: Tokenizer, context_length: int, think: bool = True):
         super().__init__(tokenizer, context_length)
         self.think = think
 
@@ -91,7 +93,7 @@ class ReasoningTask(ResponseTask):
         return reasoning_response(row.thought, row.answer, self.think)
 
     def answers(
-        self, model, rows: list[Reasoning]
+        self, model: GPTModel, rows: list[Reasoning]
     ) -> list[tuple[str, str | None, bool]]:
         """(thought, answer, whether <|endoftext|> ended it) for each row."""
         said = self.says(model, rows)
@@ -99,7 +101,9 @@ class ReasoningTask(ResponseTask):
             return [("", text.strip(), stopped) for text, stopped in said]
         return [(*split_response(text), stopped) for text, stopped in said]
 
-    def measure(self, model, splits: dict[str, list[Reasoning]]) -> dict[str, Any]:
+    def measure(
+        self, model: GPTModel, splits: dict[str, list[Reasoning]]
+    ) -> dict[str, Any]:
         """Shares of test rows: correct, format kept, ended by <|endoftext|>."""
         test = splits["test"][:MEASURED]
         answers = self.answers(model, test)

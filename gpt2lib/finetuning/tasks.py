@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gpt2lib.data import Example
+from gpt2lib.model import GPTModel
+from gpt2lib.tokenizer import Tokenizer
 
 
 class Task(ABC):
@@ -27,7 +29,7 @@ class Task(ABC):
     has_base = True
     settings: dict = {}
 
-    def __init__(self, tokenizer, context_length: int):
+    def __init__(self, tokenizer: Tokenizer, context_length: int):
         self.tokenizer = tokenizer
         self.context_length = context_length
 
@@ -54,14 +56,14 @@ class Task(ABC):
     def check(self, splits: dict[str, list]) -> None:  # noqa: B027, optional
         """Raises ValueError if the splits, rows by name, cannot be trained on."""
 
-    def adapt(self, model, seed: int = 0):
+    def adapt(self, model: GPTModel, seed: int = 0) -> GPTModel:
         """Gives the model, in place, what the task needs, such as another head."""
         return model
 
-    def validate(self, model, rows: list) -> dict[str, float]:
+    def validate(self, model: GPTModel, rows: list) -> dict[str, float]:
         """Figures, besides the loss, by which the best weights of a run are chosen."""
         return {}
 
     @abstractmethod
-    def measure(self, model, splits: dict[str, list]) -> dict[str, Any]:
+    def measure(self, model: GPTModel, splits: dict[str, list]) -> dict[str, Any]:
         """The figures on the test split, by name."""

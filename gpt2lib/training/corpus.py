@@ -15,13 +15,17 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from gpt2lib import files
-from gpt2lib.tokenizer import ENDOFTEXT, BPETokenizer, get_gpt2_tokenizer
+from gpt2lib.tokenizer import (
+    ENDOFTEXT,
+    BPETokenizer,
+    Tokenizer,
+    get_gpt2_tokenizer,
+)
 from gpt2lib.training.shards import TokenShards, scan_shard, write_shard
 from gpt2lib.training.texts import CHUNK, find_texts, is_text_file, read_texts
 from gpt2lib.weights.vocabulary import TOKENIZER_FILES, has_tokenizer
@@ -39,7 +43,7 @@ class Corpus:
 
     training: TokenShards
     validation: torch.Tensor
-    tokenizer: Any
+    tokenizer: Tokenizer
 
 
 def make_tokens(
@@ -131,7 +135,7 @@ def _tokenizer_beside(shards):
     return BPETokenizer.load(folder) if has_tokenizer(folder) else gpt2_tokenizer()
 
 
-def gpt2_tokenizer():
+def gpt2_tokenizer() -> Tokenizer:
     """GPT-2's tokenizer: a downloaded model's, which can be saved, or tiktoken's."""
     folder = files.BIN / "gpt2"
     if folder.is_dir() and has_tokenizer(folder):
@@ -142,7 +146,7 @@ def gpt2_tokenizer():
 # ------------------------------------------------------------------------- fingerprints
 
 
-def tokenizer_hash(tokenizer) -> str:
+def tokenizer_hash(tokenizer: Tokenizer) -> str:
     """The sha256 of a tokenizer's tokens, in the order of their ids."""
     digest = hashlib.sha256()
     for id in range(tokenizer.n_vocab):
@@ -261,7 +265,7 @@ def _beginning(texts):
 
 
 def tokenize(
-    texts: Iterable[str], tokenizer, folder: Path, size: int | None = None
+    texts: Iterable[str], tokenizer: Tokenizer, folder: Path, size: int | None = None
 ) -> None:
     """Encodes chunks of text (from `read_texts`) and writes shards to `folder`.
 

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from gpt2lib import files
+from gpt2lib.tokenizer import Tokenizer
 from gpt2lib.training.corpus import RECORD
 from gpt2lib.training.loss import Batch
 from gpt2lib.training.processes import Processes
@@ -73,7 +74,7 @@ def _check_out(out, work, resume):
     files.check_free(work / TOKENS, {*made, *TOKEN_FILES})
 
 
-def try_to_save(tokenizer, work: Path) -> None:
+def try_to_save(tokenizer: Tokenizer, work: Path) -> None:
     """Fails now, not after training, if the tokenizer cannot be saved."""
     folder = work / ".trial"
     try:

@@ -4,6 +4,7 @@ import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -317,7 +318,7 @@ def _heads(settings):
     return [settings[name] for name in HEADS if settings.get(name) is not None]
 
 
-def check_task(settings, path):
+def check_task(settings: dict[str, Any], path: str | Path) -> dict[str, Any]:
     """The settings, after a check of those that describe a finetuned model's task."""
     names = settings.get("id2label")
     words = [*names, *names.values()] if isinstance(names, dict) else ()

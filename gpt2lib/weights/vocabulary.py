@@ -2,13 +2,18 @@
 
 Two formats hold the same: vocab.json with merges.txt, as GPT-2 was published, and
 tokenizer.json, the only one that transformers 5 writes. If both are there, the latter
-is used, as transformers does.
+is used, as transformers does. `GPT2Encoding` is tiktoken's own of GPT-2, made safe.
 """
 
 import fnmatch
 import json
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
+
+import regex
+import tiktoken
 
 from gpt2lib import files
 from gpt2lib.weights.untrusted import quoted, read_json, read_text, shown
@@ -248,3 +253,28 @@ def check_gpt2s_fits(folder: Path) -> None:
             f"not fit its vocab_size {size}: put the model's vocab.json and "
             "merges.txt, or its tokenizer.json, there"
         )
+
+
+class GPT2Encoding(tiktoken.Encoding):
+    """tiktoken's Encoding, for texts with a million spaces too, where it fails."""
+
+    def encode(self, text: str, **special_tokens) -> list[int]:
+        encode = super().encode
+        parts = (encode(part, **special_tokens) for part in cut_long_spaces(text))
+        return list(chain.from_iterable(parts))
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        parts = map(super().encode_ordinary, cut_long_spaces(text))
+        return list(chain.from_iterable(parts))
+
+
+def cut_long_spaces(text: str) -> Iterator[str]:
+    """Cuts a text within long white space, without changing its ids.
+
+    GPT-2's pattern itself cuts before the last space in front of a word.
+    """
+    start = 0
+    for spaces in regex.finditer(r"(?<!\s)\s{10000,}(?=\s\S)", text):
+        yield text[start : spaces.end()]
+        start = spaces.end()
+    yield text[start:]
