@@ -16,6 +16,7 @@
 | weights    | a file <-> a model: layouts, plans, tokenizer files, downloads     |
 | training   | a text -> a model: loss, trainer, runs, corpus, pretraining        |
 | finetuning | a model and examples -> a model for a task: spam, instructions ... |
+| evaluation | a model -> figures with intervals: perplexity, choices, last words |
 | course     | the classroom: figures, checkers, the storyteller, pocket          |
 
 Each folder's `__init__` says what lives there.

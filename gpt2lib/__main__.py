@@ -10,6 +10,7 @@ import torch
 
 from gpt2lib import config, files
 from gpt2lib.devices import find_device
+from gpt2lib.evaluation import BENCHMARKS, evaluate_task
 from gpt2lib.finetuning import (
     COURSE_LENGTH,
     LABELS,
@@ -68,7 +69,24 @@ def _parser():
     verb.add_argument("name", help=", ".join(SOURCES))
     verb.set_defaults(run=_download)
 
-    verb = verbs.add_parser("generate", help="continue a text")
+    _add_generate(verbs.add_parser("generate", help="continue a text"))
+    _add_pretrain(verbs.add_parser("pretrain", help="train a new model on texts"))
+    _add_finetune(verbs.add_parser("finetune", help="train a model for a task"))
+    _add_evaluate(verbs.add_parser("evaluate", help="how good a model is"))
+
+    verb = verbs.add_parser("export", help="checkpoint -> Hugging Face folder")
+    verb.add_argument("checkpoint", help="name in bin/, or a path")
+    verb.add_argument("folder")
+    verb.add_argument("--adapter", help="adapter.safetensors from finetune --lora")
+    verb.set_defaults(run=_export)
+    return parser
+
+
+def _add_device(verb):
+    verb.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the best one")
+
+
+def _add_generate(verb):
     verb.add_argument("prompt")
     verb.add_argument("--model", default="pocket", help="name in bin/, or a path")
     verb.add_argument("--max-new-tokens", type=int, help="60; for a task, all that fit")
@@ -81,21 +99,6 @@ def _parser():
     verb.add_argument("--seed", type=int, help="for a reproducible text")
     _add_device(verb)
     verb.set_defaults(run=_generate)
-
-    _add_pretrain(verbs.add_parser("pretrain", help="train a new model on texts"))
-
-    _add_finetune(verbs.add_parser("finetune", help="train a model for a task"))
-
-    verb = verbs.add_parser("export", help="checkpoint -> Hugging Face folder")
-    verb.add_argument("checkpoint", help="name in bin/, or a path")
-    verb.add_argument("folder")
-    verb.add_argument("--adapter", help="adapter.safetensors from finetune --lora")
-    verb.set_defaults(run=_export)
-    return parser
-
-
-def _add_device(verb):
-    verb.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the best one")
 
 
 def _add_pretrain(verb):
@@ -138,6 +141,23 @@ def _add_finetune(verb):
     _add_device(verb)
     verb.add_argument("--resume", action="store_true", help="continue this run")
     verb.set_defaults(run=_finetune)
+
+
+def _add_evaluate(verb):
+    verb.add_argument("model", help="name in bin/, or a path")
+    verb.add_argument("task", choices=BENCHMARKS)
+    verb.add_argument("--data", help="file or folder; default: what download fetched")
+    verb.add_argument("--beside", metavar="MODEL", help="compare on the same items")
+    verb.add_argument("--limit", type=int, metavar="ITEMS", help="only the first ones")
+    verb.add_argument(
+        "--stride", type=int, metavar="TOKENS", help="perplexity: windows overlap"
+    )
+    verb.add_argument(
+        "--skip-bad-rows", action="store_true", help="leave out unusable rows"
+    )
+    verb.add_argument("--precision", default="float32", choices=PRECISIONS)
+    _add_device(verb)
+    verb.set_defaults(run=_evaluate)
 
 
 def _download(name):
@@ -244,6 +264,10 @@ def _pretrain(data, out, config, context_length, **options):
 
 def _finetune(task, data, out, model, **options):
     print(json.dumps(finetune(task, data, out, model, **options)))
+
+
+def _evaluate(model, task, data, **options):
+    print(json.dumps(evaluate_task(model, task, data, **options)))
 
 
 def _export(checkpoint, folder, adapter):

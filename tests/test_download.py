@@ -57,6 +57,21 @@ EXPECTED = {
         ["fineweb_val_000000.bin", "fineweb_train_000001.bin"],
         "data/fineweb",
     ),
+    "hellaswag": (
+        "datasets/Rowan/hellaswag",
+        ["data/validation-00000-of-00001.parquet"],
+        "data/hellaswag",
+    ),
+    "lambada": (
+        "datasets/EleutherAI/lambada_openai",
+        ["data/lambada_test_en.jsonl"],
+        "data/lambada",
+    ),
+    "wikitext": (
+        "datasets/Salesforce/wikitext",
+        ["wikitext-2-raw-v1/test-00000-of-00001.parquet"],
+        "data/wikitext",
+    ),
 }
 SIZE = 50_000
 

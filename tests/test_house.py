@@ -53,10 +53,21 @@ ROOMS = {
         "weights",
         "training",
     },
+    "evaluation": {
+        "data",
+        "devices",
+        "files",
+        "finetuning",
+        "generate",
+        "model",
+        "tokenizer",
+        "training",
+        "weights",
+    },
 }
 OWN_CODE = ("gpt2lib", "tests", "benchmarks")
 ANYTHING = {"__init__", "__main__"}
-FOLDERS = ("weights", "training", "finetuning", "course")
+FOLDERS = ("weights", "training", "finetuning", "evaluation", "course")
 
 
 def modules():
@@ -127,7 +138,7 @@ def test_every_library_imported_is_in_the_requirements():
     ours = {"gpt2lib", "benchmarks", *(path.stem for path in files)}
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
     used = {name.split(".")[0] for tree in trees for name in imports(tree)}
-    peers = {"ctranslate2", "gguf", "llama_cpp"}  # benchmarks use them if installed
+    peers = {"ctranslate2", "gguf", "llama_cpp", "lm_eval"}  # used if installed
     used = {name.lower() for name in used - ours - peers - sys.stdlib_module_names}
     assert used - {"pil"} | {"pillow"} <= pinned  # the one that has two names
 

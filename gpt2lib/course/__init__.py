@@ -11,6 +11,7 @@ In reading order; the library imports none of it:
     spam_data         the course's messages, ham and spam
     instruction_data  the course's instructions
     reasoning_data    the course's problems, solved step by step
+    evaluation_data   tests of what a model remembers of a story
     ngram             the baseline: an n-gram model
     judge             measures how well a model tells stories
     pocket            trains the model in bin/pocket

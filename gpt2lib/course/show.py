@@ -218,6 +218,31 @@ def bars(groups, labels, xlabel="", title="", number="{:,.0f}"):
     plt.show()
 
 
+def intervals(figures, xlabel="", title="", number="{:.1%}"):
+    """Figures as dots, with their 95 % intervals as lines.
+
+    Args:
+        figures: name -> (value, low, high).
+        number: format of the value beside its line.
+    """
+    size = (6.6, 0.9 + 0.36 * len(figures))
+    _, axis = plt.subplots(figsize=size, layout="constrained")
+    for row, (value, low, high) in enumerate(figures.values()):
+        axis.plot([low, high], [row, row], color=BLUE, linewidth=2)
+        axis.plot([value], [row], "o", color=BLUE)
+        text = number.format(value)
+        axis.annotate(
+            text, (high, row), (8, 0), textcoords="offset points", va="center"
+        )
+    axis.set_yticks(range(len(figures)), figures)
+    axis.invert_yaxis()
+    axis.margins(x=0.16, y=0.2)
+    axis.set(xlabel=xlabel, title=title)
+    axis.xaxis.set_major_formatter(lambda at, _: number.format(at))
+    axis.grid(axis="x", alpha=0.25)
+    plt.show()
+
+
 def windows(tokens, inputs, title=""):
     """Shows where each window of inputs lies in a text, and its last target.
 

@@ -73,6 +73,7 @@ class Report:
     broken: list = field(default_factory=list)
     unreadable: list = field(default_factory=list)
     complete: bool = False  # the plot reached its end
+    recognised: list = field(default_factory=list, repr=False)  # (template, match)
 
     @property
     def holds(self):
@@ -270,6 +271,7 @@ class Plot:
 
 def _note(report, template, match):
     """Adds to a report which slots of a recognised template agree and which do not."""
+    report.recognised.append((template, match))
     for slot, must, read in template.compare(match, report.words):
         if read == must:
             notes, note = report.held, f"{slot.name}: {read}"

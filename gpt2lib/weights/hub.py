@@ -65,6 +65,24 @@ SOURCES = {
         "fineweb",
         "dataset",
     ),
+    "hellaswag": Source(
+        "Rowan/hellaswag",
+        ("data/validation-00000-of-00001.parquet",),
+        "hellaswag",
+        "dataset",
+    ),
+    "lambada": Source(
+        "EleutherAI/lambada_openai",
+        ("data/lambada_test_en.jsonl",),
+        "lambada",
+        "dataset",
+    ),
+    "wikitext": Source(
+        "Salesforce/wikitext",
+        ("wikitext-2-raw-v1/test-00000-of-00001.parquet",),
+        "wikitext",
+        "dataset",
+    ),
 }
 
 

@@ -12,6 +12,13 @@ from gpt2lib.course.check.attention import (
     softmax,
     split_heads,
 )
+from gpt2lib.course.check.evaluation import (
+    choose,
+    interval,
+    mean_nats,
+    pass_at_k,
+    sliding,
+)
 from gpt2lib.course.check.gpt_block import (
     block_forward,
     count_parameters,
@@ -81,6 +88,11 @@ __all__ = [
     "most_tokens",
     "shortest_time",
     "quantize_rows",
+    "interval",
+    "choose",
+    "sliding",
+    "mean_nats",
+    "pass_at_k",
     "WrongAnswer",
     "exercise",
     "expect",

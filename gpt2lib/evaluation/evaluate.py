@@ -1,0 +1,123 @@
+"""The whole: a model and a task -> figures, beside those of another model."""
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from gpt2lib import files
+from gpt2lib.devices import find_device
+from gpt2lib.evaluation.figures import Figure, compare
+from gpt2lib.evaluation.tasks import BENCHMARKS, Benchmark, figures_of
+from gpt2lib.tokenizer import tokenizer_of
+from gpt2lib.training.trainer import check_whole
+from gpt2lib.weights.loading import load_model
+from gpt2lib.weights.vocabulary import check_tokenizer_fits
+
+
+def evaluate_task(
+    model: str | Path,
+    task: str,
+    data: str | Path | None = None,
+    *,
+    beside: str | Path | None = None,
+    limit: int | None = None,
+    stride: int | None = None,
+    skip_bad_rows: bool = False,
+    precision: str = "float32",
+    device: str | None = None,
+) -> dict[str, Any]:
+    """The figures of a model, by name: each with `_low` and `_high`, its 95 % interval.
+
+    `items` is the number of rows; a figure of fewer has its own `_items`. With
+    `beside`, `_beside` is the other model's figure, `_difference` how much ours is
+    larger, with its interval, and `_items_needed` how many items would tell the two
+    apart; `_published` is the figure that others report for this model.
+
+    Args:
+        model: a name in bin/, or a path.
+        task: one of `BENCHMARKS`.
+        data: a file or folder; what `download` fetched, or the course's own, if None.
+        beside: another model to measure on the same items.
+        limit: only the first so many items of each file.
+        stride: for perplexity, see `rolling_questions`.
+        skip_bad_rows: leave unusable rows out instead of raising.
+
+    Raises:
+        FileNotFoundError: no such model or data.
+        ValueError: an unknown task, a setting out of range, or an unusable row.
+    """
+    if task not in BENCHMARKS:
+        raise ValueError(f"task must be one of {', '.join(BENCHMARKS)}, got {task!r}")
+    if stride is not None and task != "perplexity":
+        raise ValueError(f"stride is for the task perplexity, not for {task}")
+    for name, value in (("limit", limit), ("stride", stride)):
+        if value is not None:
+            check_whole(name, value)
+    paths = _sources(BENCHMARKS[task], task, data)
+    options = (stride, limit, skip_bad_rows, precision, device)
+    items, bad, figures = _measured(model, task, paths, *options)
+    result = {"task": task, "model": str(model), "items": items}
+    if skip_bad_rows:
+        result["bad_rows"] = bad
+    others: dict[str, Figure] = {}
+    if beside is not None:
+        *_, others = _measured(beside, task, paths, *options)
+        result["beside"] = str(beside)
+    published = BENCHMARKS[task].published.get(Path(model).name, {})
+    for name, figure in figures.items():
+        result |= _described(name, figure, items, others.get(name))
+        if name in published:
+            result[f"{name}_published"] = published[name]
+    return result
+
+
+def _sources(benchmark: type[Benchmark], task, data):
+    """The files to read: those given, or those the task has in data/."""
+    if data is not None:
+        if not str(data).strip():
+            raise ValueError("the path of the data is empty: give a file or a folder")
+        return [Path(data)]
+    paths = [files.DATA / name for name in benchmark.sources]
+    if not paths:
+        raise ValueError(f"the task {task} has no data of its own: give some (--data)")
+    if missing := [path for path in paths if not path.exists()]:
+        raise FileNotFoundError(
+            f"no data at {missing[0]}: fetch it with 'python -m gpt2lib download "
+            f"{missing[0].name}', or give your own (--data)"
+        )
+    return paths
+
+
+def _measured(
+    name, task, paths, stride, limit, skip_bad_rows, precision, device
+) -> tuple[int, int, dict[str, Figure]]:
+    """The number of items, that of rows left out, and the figures of one model."""
+    path = files.find_model(name)
+    tokenizer = tokenizer_of(path)
+    model = load_model(path, device=find_device(device), precision=precision)
+    if model.cfg.n_classes:
+        raise ValueError(
+            f"{name} has a classification head for {model.cfg.n_classes} classes and "
+            "cannot predict text: evaluate the model it was finetuned from"
+        )
+    check_tokenizer_fits(tokenizer, model.cfg.vocab_size)
+    benchmark = BENCHMARKS[task](tokenizer, model.cfg.context_length, stride)
+    read = [benchmark.read(path, skip_bad_rows) for path in paths]
+    items = [*chain.from_iterable(found[:limit] for found, _ in read)]
+    figures = figures_of(model, benchmark, items, progress=True)
+    return len(items), sum(bad for _, bad in read), figures
+
+
+def _described(name, figure, items, other):
+    low, high = figure.interval()
+    result = {name: figure.value, f"{name}_low": low, f"{name}_high": high}
+    if len(figure.top) != items:
+        result[f"{name}_items"] = len(figure.top)
+    if other is not None:
+        difference = compare(figure, other)
+        result[f"{name}_beside"] = other.value
+        result[f"{name}_difference"] = difference.value
+        result[f"{name}_difference_low"] = difference.low
+        result[f"{name}_difference_high"] = difference.high
+        result[f"{name}_items_needed"] = difference.items_needed
+    return result
