@@ -9,7 +9,7 @@ import warnings
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 warnings.filterwarnings("ignore", module="transformers")
 
-from benchmarks import bpe, decode, load, prefill, train  # noqa: E402
+from benchmarks import bpe, choices, decode, load, prefill, train  # noqa: E402
 
 BENCHMARKS = {
     "decode": decode.main,
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "train": train.main,
     "load": load.main,
     "bpe": bpe.main,
+    "choices": choices.main,
 }
 
 if __name__ == "__main__":  # not in a process that train spawns

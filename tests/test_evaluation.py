@@ -377,7 +377,7 @@ def test_wikitexts_lines_are_joined_into_articles(tokenizer, tmp_path):
         "== How it went ==\nIt weighed 1,000 pounds.\n"
     )
     assert first.words == len(" ".join(WIKITEXT[:9]).split()) + 2
-    assert second.words == 8
+    assert second.words == 7
 
 
 def test_a_parquet_of_documents_has_one_in_a_row(tokenizer, tmp_path):

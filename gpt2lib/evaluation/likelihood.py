@@ -5,7 +5,6 @@ lm_eval/models/huggingface.py, lm_eval/utils.py, version 0.4.13).
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -17,6 +16,7 @@ from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import ENDOFTEXT, Tokenizer, end_of_text
 
 IDS_AT_ONCE = 1024  # in a batch: enough to keep a processor's cores busy
+SPREAD = 8  # ids by which shared contexts of a batch may differ in length
 LOGITS_AT_ONCE = 256  # rows of the output head, whose logits are large
 
 
@@ -128,7 +128,10 @@ def log_likelihoods(
 
 
 def _passes(jobs):
-    """Groups that fit one pass; with shared contexts, all of one length."""
+    """Groups of jobs for one pass each, the largest first: their memory is known soon.
+
+    In a group, contexts that are shared differ little in length.
+    """
 
     def size(job):
         *_, (context, endings) = job
@@ -137,14 +140,20 @@ def _passes(jobs):
             return 1, 0, len(context) + longest
         return len(endings), len(context), longest
 
-    order = sorted(jobs, key=size, reverse=True)  # the largest first: memory is known
-    for (many, context, _), group in groupby(order, lambda job: (*size(job)[:2], 0)):
-        group = list(group)
-        while group:
-            *_, longest = size(group[0])
-            count = max(1, IDS_AT_ONCE // (context + many * longest))
-            yield group[:count]
-            group = group[count:]
+    batch, ids, first = [], 0, (0, 0, 0)
+    for job in sorted(jobs, key=size, reverse=True):
+        many, context, longest = size(job)
+        more = context + many * longest
+        alike = many == first[0] and first[1] - context <= SPREAD
+        if batch and not (alike and ids + more <= IDS_AT_ONCE):
+            yield batch
+            batch, ids = [], 0
+        if not batch:
+            first = size(job)
+        batch.append(job)
+        ids += more
+    if batch:
+        yield batch
 
 
 def _answer(model, questions):
@@ -177,15 +186,19 @@ def _read_alone(model, questions):
 
 
 def _read_shared(model, questions):
-    """The same for several endings of each context; all contexts of one length."""
-    endings = [ending for _, endings in questions for ending in endings]
-    rows = [ending[:-1] for ending in endings]
-    times = torch.tensor([len(endings) for _, endings in questions])
-    contexts = torch.tensor([context for context, _ in questions])
-    times, contexts = times.to(model.device), contexts.to(model.device)
+    """The same for several endings of each context, of which the start is read once.
+
+    The start has the length of the shortest context; what is left of a longer one is
+    read with each of its endings.
+    """
+    shortest = min(len(context) for context, _ in questions)
+    times = torch.tensor([len(endings) for _, endings in questions]).to(model.device)
+    starts = torch.tensor([context[:shortest] for context, _ in questions])
+    rests = [(c[shortest:], ending) for c, endings in questions for ending in endings]
+    rows = [rest + ending[:-1] for rest, ending in rests]
     longest = max(map(len, rows))
-    caches = model.new_caches(contexts.shape[1] + longest)
-    hidden = model.hidden_states(contexts, caches)[:, -1:]
+    caches = model.new_caches(shortest + longest)
+    hidden = model.hidden_states(starts.to(model.device), caches)[:, -1:]
     hidden = hidden.repeat_interleave(times, dim=0)
     if longest:
         for cache in caches:
@@ -194,4 +207,5 @@ def _read_shared(model, questions):
         inputs, _ = pad([(row, row) for row in rows])
         after = model.hidden_states(inputs.to(model.device), caches)
         hidden = torch.cat([hidden, after], dim=1)
-    return torch.cat([h[: len(ending)] for h, ending in zip(hidden, endings)])
+    spans = ((len(rest), len(rest) + len(ending)) for rest, ending in rests)
+    return torch.cat([h[start:end] for h, (start, end) in zip(hidden, spans)])
