@@ -433,7 +433,7 @@ def test_pocket_an_untrained_model_and_chance_are_told_apart_by_stories(tokenize
     items = [
         item
         for path in stories_task.sources
-        for item in stories_task.read(DATA / path, False)[0][:120]
+        for item in stories_task.read(DATA / path, False)[0][:80]
     ]
     torch.manual_seed(0)
     trained, untrained = (
@@ -480,3 +480,45 @@ def test_wrong_arguments_are_refused_in_a_line(name, monkeypatch, tmp_path):
     done = command.run("evaluate", "pocket", *options)
     assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("gpt2lib: ")
     assert message in done.stderr
+
+
+# ------------------------------------------------- what download fetches
+
+
+def test_downloaded_sets_are_found_and_published_figures_stand_beside(
+    monkeypatch, tmp_path, choices
+):
+    monkeypatch.setattr("gpt2lib.files.DATA", tmp_path)
+    monkeypatch.setattr("gpt2lib.files.BIN", tmp_path / "bin")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gpt2").symlink_to(BIN / "pocket")
+    rows = [json.loads(line) for line in choices.read_text().splitlines()]
+    columns = {
+        "ind": range(len(rows)),
+        "activity_label": ["Reading"] * len(rows),
+        "ctx_a": [row["context"] for row in rows],
+        "ctx_b": [""] * len(rows),
+        "ctx": [""] * len(rows),
+        "endings": [row["endings"] for row in rows],
+        "label": [str(row["label"]) for row in rows],
+    }
+    for name, write in {
+        "hellaswag/data/validation-00000-of-00001.parquet": lambda path: (
+            parquet.write_table(pyarrow.table(columns), path)
+        ),
+        "lambada/data/lambada_test_en.jsonl": lambda path: path.write_text(
+            "".join(json.dumps({"text": row["context"]}) + "\n" for row in rows)
+        ),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        write(tmp_path / name)
+    figures = {
+        name: json.loads(command.run("evaluate", "gpt2", name).stdout)
+        for name in ("hellaswag", "lambada")
+    }
+    assert figures["hellaswag"]["items"] == figures["lambada"]["items"] == len(rows)
+    assert figures["hellaswag"]["acc_published"] == 0.2892
+    assert figures["hellaswag"]["acc_norm_published"] == 0.3114
+    assert {"acc", "acc_low", "perplexity", "perplexity_high"} <= set(
+        figures["lambada"]
+    )

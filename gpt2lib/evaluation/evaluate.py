@@ -54,6 +54,8 @@ def evaluate_task(
         if value is not None:
             check_whole(name, value)
     paths = _sources(BENCHMARKS[task], task, data)
+    if beside is not None:
+        files.find_model(beside)  # before the first one takes its time
     options = (stride, limit, skip_bad_rows, precision, device)
     items, bad, figures = _measured(model, task, paths, *options)
     result = {"task": task, "model": str(model), "items": items}
