@@ -461,6 +461,15 @@ def test_perplexity_of_any_text(tmp_path):
     assert 1 < runs[1]["word_perplexity"] < runs[0]["word_perplexity"]
 
 
+def test_a_text_without_spaces_has_figures_that_json_can_hold(tmp_path):
+    (tmp_path / "a.txt").write_text("\u4eca" * 800)
+    task = ("evaluate", "pocket", "perplexity", "--data", tmp_path)
+    done = command.run(*task, "--beside", "pocket")
+    figures = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert figures["word_perplexity"] is figures["word_perplexity_difference"] is None
+    assert figures["bits_per_byte"] > 1
+
+
 WRONG = {
     "stride": (["choices", "--stride", 3], "stride is for the task perplexity"),
     "limit": (["stories", "--limit", 0], "limit must be a whole number from 1"),

@@ -1,5 +1,6 @@
 """The whole: a model and a task -> figures, beside those of another model."""
 
+import math
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def evaluate_task(
     `items` is the number of rows; a figure of fewer has its own `_items`. With
     `beside`, `_beside` is the other model's figure, `_difference` how much ours is
     larger, with its interval, and `_items_needed` how many items would tell the two
-    apart; `_published` is the figure that others report for this model.
+    apart; `_published` is the figure that others report for this model. A figure too
+    large for a float is None.
 
     Args:
         model: a name in bin/, or a path.
@@ -70,7 +72,7 @@ def evaluate_task(
         result |= _described(name, figure, items, others.get(name))
         if name in published:
             result[f"{name}_published"] = published[name]
-    return result
+    return {name: _finite(value) for name, value in result.items()}
 
 
 def _sources(benchmark: type[Benchmark], task, data):
@@ -108,6 +110,11 @@ def _measured(
     items = [*chain.from_iterable(found[:limit] for found, _ in read)]
     figures = figures_of(model, benchmark, items, progress=True)
     return len(items), sum(bad for _, bad in read), figures
+
+
+def _finite(value):
+    """None for infinity, which JSON lacks: exp() overflows at 710 nats a word."""
+    return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
 def _described(name, figure, items, other):

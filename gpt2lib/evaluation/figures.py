@@ -113,9 +113,9 @@ def compare(one: Figure, other: Figure) -> Difference:
         )
     difference = one.value - other.value
     draws = one.resampled() - other.resampled()
+    error = draws.std().item() * math.sqrt(len(one.top))  # of a single item
     needed = None
-    if difference:
-        error = draws.std().item() * math.sqrt(len(one.top))  # of a single item
+    if difference and math.isfinite(error):
         needed = math.ceil((error * (Z + POWER) / difference) ** 2) or 1
     low, high = _middle(draws)
     return Difference(difference, low, high, needed)
