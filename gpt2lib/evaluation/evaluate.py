@@ -29,7 +29,7 @@ def evaluate_task(
 ) -> dict[str, Any]:
     """The figures of a model, by name: each with `_low` and `_high`, its 95 % interval.
 
-    `items` is the number of rows; a figure of fewer has its own `_items`. With
+    `items` is the number of rows; a figure of other items has its own `_items`. With
     `beside`, `_beside` is the other model's figure, `_difference` how much ours is
     larger, with its interval, and `_items_needed` how many items would tell the two
     apart; `_published` is the figure that others report for this model. A figure too
@@ -40,13 +40,14 @@ def evaluate_task(
         task: one of `BENCHMARKS`.
         data: a file or folder; what `download` fetched, or the course's own, if None.
         beside: another model to measure on the same items.
-        limit: only the first so many items of each file.
+        limit: only the first so many items of each source.
         stride: for perplexity, see `rolling_questions`.
         skip_bad_rows: leave unusable rows out instead of raising.
 
     Raises:
         FileNotFoundError: no such model or data.
-        ValueError: an unknown task, a setting out of range, or an unusable row.
+        ValueError: an unknown task, a setting out of range, an unusable row, or a model
+            with a classification head.
     """
     if task not in BENCHMARKS:
         raise ValueError(f"task must be one of {', '.join(BENCHMARKS)}, got {task!r}")

@@ -64,9 +64,9 @@ def rolling_questions(
     Args:
         ids: the text.
         start: an id to put in front, so that the first one is predicted too.
-        stride: ids that a window predicts, after the first one, which predicts
-            `length`. The default is `length`: disjoint windows, each of which forgets
-            the one before it. A smaller one gives more context and takes longer.
+        stride: ids predicted per window after the first, which predicts `length`.
+            The default is `length`: disjoint windows, each of which forgets the one
+            before it. A smaller one gives more context and takes longer.
 
     >>> for context, endings in rolling_questions([1, 2, 3, 4, 5], 0, 3):
     ...     print(context, endings)
@@ -100,8 +100,9 @@ def log_likelihoods(
 ) -> list[list[Likelihood]]:
     """The likelihood of every ending of every question.
 
-    A context too long for the model keeps its end. Questions of similar length share a
-    batch, and a context that several endings share is read once, into a KV cache.
+    A context too long for the model loses its beginning. Questions of similar length
+    share a batch, and a context that several endings share is read once, into a KV
+    cache.
     """
     length, jobs = model.cfg.context_length, []
     for number, question in enumerate(questions):
@@ -128,7 +129,7 @@ def log_likelihoods(
 
 
 def _passes(jobs):
-    """Groups of jobs for one pass each, the largest first: their memory is known soon.
+    """Groups of jobs for one pass each, largest first: too little memory shows at once.
 
     In a group, contexts that are shared differ little in length.
     """
