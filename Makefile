@@ -17,10 +17,10 @@ READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.test-ready
 
 # A chapter computes on two cores, so a process for every two; tests alone on one. A
-# chapter, or a file of tests, stays whole in one process.
+# chapter stays whole in one process; tests alone go to whichever is free.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PAIRS := $(shell expr $(CORES) / 2)
-PYTEST := -m pytest --dist loadfile -n
+PYTEST := -m pytest --dist
 
 .PHONY: lab check test lint refresh bench pocket
 
@@ -28,10 +28,10 @@ lab: $(READY)
 	$(RUN) -m jupyterlab --allow-root --ServerApp.root_dir=notebooks
 
 check: lint
-	OMP_NUM_THREADS=1 $(RUN) $(PYTEST) $(CORES) tests gpt2lib
+	OMP_NUM_THREADS=1 $(RUN) $(PYTEST) worksteal -n $(CORES) tests gpt2lib
 
 test: lint
-	$(RUN) $(PYTEST) $(if $(filter 0 1,$(PAIRS)),0,$(PAIRS))
+	$(RUN) $(PYTEST) loadfile -n $(if $(filter 0 1,$(PAIRS)),0,$(PAIRS))
 
 lint: $(TEST_READY)
 	$(RUN) -m ruff check .
