@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 from itertools import islice
 
 import command
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from transformers import GPT2LMHeadModel
 
-from gpt2lib import POCKET, GPTModel, load_model, load_tokenizer
+from gpt2lib import POCKET, GPTModel, load_model, load_tokenizer, save_model
 from gpt2lib.course.stories import stories
 from gpt2lib.evaluation import (
     BENCHMARKS,
@@ -281,6 +282,7 @@ def test_the_last_word_is_asked_of_all_the_others(tokenizer):
 BAD = {
     "choices": [
         ({"context": "a", "endings": ["b"], "label": 0}, "at least two texts"),
+        ({"context": "a", "endings": "bc", "label": 0}, "at least two texts"),
         ({"context": "a", "endings": ["b", ""], "label": 0}, "an ending is empty"),
         ({"context": "a", "endings": ["b", 1], "label": 0}, "must be a text"),
         ({"context": "a", "endings": ["b", "c"], "label": 2}, "from 0 to 1, got 2"),
@@ -299,7 +301,17 @@ BAD = {
                 "label": "",
             },
             "from 0 to 1, got ''",
-        )
+        ),
+        (
+            {
+                "ctx_a": "a",
+                "ctx_b": "",
+                "activity_label": "b",
+                "endings": ["c"],
+                "label": "0",
+            },
+            "at least two texts",
+        ),
     ],
     "lambada": [
         ({"text": "a b "}, "must end in a word"),
@@ -444,6 +456,21 @@ def test_pocket_an_untrained_model_and_chance_are_told_apart_by_stories(tokenize
     for name in ("acc", "last_word"):
         low, _ = trained[name].interval()
         assert low > 0.6 > 0.45 > untrained[name].interval()[1]
+
+
+def test_models_that_leave_out_different_rows_are_not_compared(
+    choices, tokenizer, tmp_path
+):
+    short = tmp_path / "short"
+    save_model(
+        GPTModel(replace(POCKET, context_length=8, n_layers=1)), short, tokenizer
+    )
+    row = {"context": "Mia", "endings": ["ran and ran " * 5, "ran."], "label": 1}
+    choices.write_text(choices.read_text() + json.dumps(row) + "\n")
+    task = ("evaluate", "pocket", "choices", "--data", choices)
+    done = command.run(*task, "--beside", short, "--skip-bad-rows", "--limit", 5)
+    assert done.returncode == 1
+    assert "so their items differ" in done.stderr
 
 
 def test_perplexity_of_any_text(tmp_path):

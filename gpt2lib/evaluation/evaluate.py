@@ -66,7 +66,12 @@ def evaluate_task(
         result["bad_rows"] = bad
     others: dict[str, Figure] = {}
     if beside is not None:
-        *_, others = _measured(beside, task, paths, *options)
+        _, left_out, others = _measured(beside, task, paths, *options)
+        if left_out != bad:
+            raise ValueError(
+                f"{model} cannot use {bad} rows and {beside} {left_out}, so their "
+                "items differ: remove the rows that either cannot use"
+            )
         result["beside"] = str(beside)
     published = BENCHMARKS[task].published.get(Path(model).name, {})
     for name, figure in figures.items():

@@ -42,7 +42,7 @@ class LastWord(NamedTuple):
     questions: list[Question]
 
 
-class Told(NamedTuple):
+class StoryItem(NamedTuple):
     """A choice or a last word in a story, and the parts of the test it belongs to."""
 
     questions: list[Question]
@@ -65,12 +65,11 @@ class Benchmark(ABC):
 
     Attributes:
         sources: files or folders in data/ that are used if none is given.
-        published: figures by model, as fractions, with `published_by` their source.
+        published: figures that others report, by model and name, as fractions.
     """
 
     sources: tuple[str, ...] = ()
     published: dict[str, dict[str, float]] = {}
-    published_by = ""
 
     def __init__(self, tokenizer: Tokenizer, length: int, stride: int | None = None):
         self.tokenizer = tokenizer
@@ -106,13 +105,13 @@ class Choices(Benchmark):
 
     def parse(self, record: Any) -> Choice:
         endings = record["endings"]
-        if not isinstance(endings, list) or len(endings) < 2:
-            raise ValueError("endings must be a list of at least two texts")
-        if "" in endings:
+        if isinstance(endings, list) and "" in endings:  # HellaSwag's may be
             raise ValueError("an ending is empty")
         return self.choice(_text(record, "context"), endings, record["label"])
 
     def choice(self, context: str, endings: list[str], label: Any) -> Choice:
+        if not isinstance(endings, list) or len(endings) < 2:
+            raise ValueError("endings must be a list of at least two texts")
         if not all(isinstance(ending, str) for ending in endings):
             raise ValueError("each ending must be a text")
         if isinstance(label, str) and label.isdecimal():
@@ -142,11 +141,11 @@ class HellaSwag(Choices):
     """
 
     sources = ("hellaswag",)
+    # By the harness, as quoted in karpathy/build-nanogpt, hellaswag.py.
     published = {
         "gpt2": {"acc": 0.2892, "acc_norm": 0.3114},
         "gpt2-xl": {"acc": 0.4004, "acc_norm": 0.5089},
     }
-    published_by = "the harness, as quoted in karpathy/build-nanogpt hellaswag.py"
 
     def parse(self, record: Any) -> Choice:
         start, end = _text(record, "ctx_a"), _text(record, "ctx_b").capitalize()
@@ -200,13 +199,15 @@ class Stories(Benchmark):
         super().__init__(*args)
         self.kinds = {"acc": Choices(*args), "last_word": LastWords(*args)}
 
-    def parse(self, record: Any) -> Told:
+    def parse(self, record: Any) -> StoryItem:
         kind = "acc" if "endings" in record else "last_word"
         parts = [name for name, holds in self.PARTS.items() if holds(record)]
         item = self.kinds[kind].parse(record)
-        return Told(item.questions, kind, parts, item)
+        return StoryItem(item.questions, kind, parts, item)
 
-    def figures(self, items: list[Told], answers: list[Answers]) -> dict[str, Figure]:
+    def figures(
+        self, items: list[StoryItem], answers: list[Answers]
+    ) -> dict[str, Figure]:
         found = {}
         for kind, task in self.kinds.items():
             for part in self.PARTS:
