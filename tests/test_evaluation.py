@@ -250,6 +250,8 @@ def test_long_endings_are_judged_by_the_character(tokenizer):
     assert tokenizer.decode(context + endings[1]) == "Mia ran all the way home."
     figures = choices.figures([item], [answers(-5, -16)])
     assert (figures["acc"].value, figures["acc_norm"].value) == (0, 1)
+    tie = choices.figures([item], [answers(-5, -5)])
+    assert tie["acc"].value == 0  # of equals the first, as in the harness
 
 
 def test_a_row_of_hellaswag_is_prepared_as_the_harness_does(tokenizer):
