@@ -15,8 +15,8 @@
 | files      | where bin/ and data/ are, files written whole or not at all        |
 | weights    | a file <-> a model: layouts, plans, tokenizer files, downloads     |
 | training   | a text -> a model: loss, trainer, runs, corpus, pretraining        |
-| finetuning | a model and examples -> a model for a task: spam, instructions ... |
 | evaluation | a model -> figures with intervals: perplexity, choices, last words |
+| finetuning | a model and examples -> a model for a task: spam, instructions ... |
 | course     | the classroom: figures, checkers, the storyteller, pocket          |
 
 Each folder's `__init__` says what lives there.
@@ -86,7 +86,7 @@ MOVED = {
     "lora": "finetuning.lora",
     "pretraining": "training.pretraining",
     "reasoning": "finetuning.reasoning",
-    "records": "finetuning.records",
+    "records": "training.records",
     "runs": "training.runs",
     "sampling": "generate",
     "untrusted": "weights.untrusted",

@@ -1,6 +1,7 @@
 """The verdict: independent of padding, equal to transformers, counted right."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from gpt2lib.finetuning import (
     Message,
     NaiveBayes,
     SpamTask,
+    best_naive_bayes,
     classify,
     confusion_matrix,
     replace_head,
@@ -77,7 +79,8 @@ def test_a_long_message_is_cut_and_counted(classifier, tokenizer):
     long = Message("so " * 500, 0)
     ids, _ = task.encode(long)
     assert ids == tokenizer.encode(long.text)[:128]
-    rows = {"training": [long, Message("so", 1)], "test": [Message("oh", 0)]}
+    short = [Message("oh", 0)]
+    rows = {"training": [long, Message("so", 1)], "validation": short, "test": short}
     assert task.measure(classifier, rows)["cut"] == 1
 
 
@@ -206,6 +209,23 @@ def test_naive_bayes_is_that_of_the_formula():
     # 1/3 * (1+1)/6 loses to 2/3 * (1+1)/6
     assert bayes.predict("B") == 1
     assert bayes.predict("new words") == 1
+
+
+def test_naive_bayes_on_pairs_hears_the_order():
+    training = [Message("now pay", 0), Message("pay now", 1)]
+    words, pairs = NaiveBayes(training), NaiveBayes(training, n=2)
+    assert words.predict("now pay") == words.predict("pay now")
+    assert (pairs.predict("now pay"), pairs.predict("pay now")) == (0, 1)
+    # Two words and a pair of each label: P(a|label) is (1+1)/(3+4) or (0+1)/(3+4).
+    odds = [pairs._log_probability("pay now", label) for label in (0, 1)]
+    assert odds[1] - odds[0] == pytest.approx(math.log(2))
+
+
+def test_the_naive_bayes_that_stands_beside_is_chosen_on_the_validation_split():
+    training = [Message("now pay", 0), Message("pay now", 1)]
+    assert best_naive_bayes(training, training)[0] == "pairs"
+    name, bayes = best_naive_bayes(training, [Message("now pay", 0)])
+    assert (name, bayes.n) == ("words", 1)  # of equals the simplest
 
 
 def test_a_config_with_classes_is_checked():

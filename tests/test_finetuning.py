@@ -103,6 +103,11 @@ def test_spam_ends_with_one_line_of_figures(spam):
     right = figures["confusion"][0][0] + figures["confusion"][1][1]
     assert figures["test_accuracy"] == right / 32 >= 0.9
     assert figures["cut"] == figures["bad_rows"] == figures["too_long"] == 0
+    ahead = figures["test_accuracy"] - figures["naive_bayes_accuracy"]
+    assert figures["test_accuracy_difference"] == pytest.approx(ahead)
+    low, high = (figures[f"test_accuracy_difference_{end}"] for end in ("low", "high"))
+    assert low <= ahead <= high
+    assert figures["beside"] == "naive Bayes on words"
 
 
 def test_what_it_leaves_opens_everywhere(spam, messages, capsys):

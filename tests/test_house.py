@@ -41,6 +41,16 @@ ROOMS = {
         "files",
         "weights",
     },
+    "evaluation": {
+        "data",
+        "devices",
+        "files",
+        "generate",
+        "model",
+        "tokenizer",
+        "training",
+        "weights",
+    },
     "finetuning": {
         "config",
         "tokenizer",
@@ -52,22 +62,12 @@ ROOMS = {
         "files",
         "weights",
         "training",
-    },
-    "evaluation": {
-        "data",
-        "devices",
-        "files",
-        "finetuning",
-        "generate",
-        "model",
-        "tokenizer",
-        "training",
-        "weights",
+        "evaluation",
     },
 }
 OWN_CODE = ("gpt2lib", "tests", "benchmarks")
 ANYTHING = {"__init__", "__main__"}
-FOLDERS = ("weights", "training", "finetuning", "evaluation", "course")
+FOLDERS = ("weights", "training", "evaluation", "finetuning", "course")
 
 
 def modules():

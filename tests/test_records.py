@@ -287,7 +287,7 @@ def test_binary_columns_are_said(tmp_path):
 @pytest.mark.parametrize("kind", ["parquet", "jsonl.zst"])
 def test_a_compressed_file_cannot_fill_the_memory(tmp_path, monkeypatch, kind):
     """A small file of one text, many times over."""
-    monkeypatch.setattr("gpt2lib.finetuning.records.INFLATED", (1000, 200))
+    monkeypatch.setattr("gpt2lib.training.records.INFLATED", (1000, 200))
     path, text = tmp_path / f"a.{kind}", "x" * 1000
     if kind == "parquet":
         table = pyarrow.table({"sms": [text] * 5000, "label": [0] * 5000})
@@ -301,7 +301,7 @@ def test_a_compressed_file_cannot_fill_the_memory(tmp_path, monkeypatch, kind):
 
 
 def test_a_line_without_an_end_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpt2lib.finetuning.records.LONGEST", 100)
+    monkeypatch.setattr("gpt2lib.training.records.LONGEST", 100)
     (tmp_path / "a.tsv").write_text("ham\tx\nham\t" + "x" * 100)
     with pytest.raises(ValueError, match="a.tsv, line 2 is longer than 100 bytes"):
         read_records(tmp_path, parse_message)

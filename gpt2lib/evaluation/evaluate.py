@@ -7,7 +7,7 @@ from typing import Any
 
 from gpt2lib import files
 from gpt2lib.devices import find_device
-from gpt2lib.evaluation.figures import Figure, compare
+from gpt2lib.evaluation.figures import Figure, described
 from gpt2lib.evaluation.tasks import BENCHMARKS, Benchmark, figures_of
 from gpt2lib.tokenizer import tokenizer_of
 from gpt2lib.training.trainer import check_whole
@@ -75,7 +75,9 @@ def evaluate_task(
         result["beside"] = str(beside)
     published = BENCHMARKS[task].published.get(Path(model).name, {})
     for name, figure in figures.items():
-        result |= _described(name, figure, items, others.get(name))
+        result |= described(name, figure, others.get(name))
+        if len(figure.top) != items:
+            result[f"{name}_items"] = len(figure.top)
         if name in published:
             result[f"{name}_published"] = published[name]
     return {name: _finite(value) for name, value in result.items()}
@@ -121,18 +123,3 @@ def _measured(
 def _finite(value):
     """None for infinity, which JSON lacks: exp() overflows at 710 nats a word."""
     return value if not isinstance(value, float) or math.isfinite(value) else None
-
-
-def _described(name, figure, items, other):
-    low, high = figure.interval()
-    result = {name: figure.value, f"{name}_low": low, f"{name}_high": high}
-    if len(figure.top) != items:
-        result[f"{name}_items"] = len(figure.top)
-    if other is not None:
-        difference = compare(figure, other)
-        result[f"{name}_beside"] = other.value
-        result[f"{name}_difference"] = difference.value
-        result[f"{name}_difference_low"] = difference.low
-        result[f"{name}_difference_high"] = difference.high
-        result[f"{name}_items_needed"] = difference.items_needed
-    return result

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -119,6 +120,21 @@ def compare(one: Figure, other: Figure) -> Difference:
         needed = math.ceil((error * (Z + POWER) / difference) ** 2) or 1
     low, high = _middle(draws)
     return Difference(difference, low, high, needed)
+
+
+def described(name: str, figure: Figure, other: Figure | None = None) -> dict[str, Any]:
+    """A figure, its interval, and the difference to another one, as flat entries."""
+    low, high = figure.interval()
+    entries: dict[str, Any] = {name: figure.value}
+    entries |= {f"{name}_low": low, f"{name}_high": high}
+    if other is not None:
+        difference = compare(figure, other)
+        entries[f"{name}_beside"] = other.value
+        entries[f"{name}_difference"] = difference.value
+        entries[f"{name}_difference_low"] = difference.low
+        entries[f"{name}_difference_high"] = difference.high
+        entries[f"{name}_items_needed"] = difference.items_needed
+    return entries
 
 
 def _middle(draws):

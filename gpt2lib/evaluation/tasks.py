@@ -17,9 +17,9 @@ from gpt2lib.evaluation.likelihood import (
     log_likelihoods,
     rolling_questions,
 )
-from gpt2lib.finetuning.records import read_records
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import ENDOFTEXT, Tokenizer, end_of_text
+from gpt2lib.training.records import read_records
 from gpt2lib.training.texts import read_texts
 
 Answers = list[list[Likelihood]]  # for every question of an item, of its endings

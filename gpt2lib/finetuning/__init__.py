@@ -2,7 +2,6 @@
 
 In reading order:
 
-    records         files of examples: reading, reporting bad rows, splitting
     tasks           the base class of all tasks
     classification  spam or ham: a classification head at the last real token
     instruction     Alpaca's template, loss on the response only, exact match
@@ -17,6 +16,7 @@ from gpt2lib.finetuning.classification import (
     Message,
     NaiveBayes,
     SpamTask,
+    best_naive_bayes,
     classify,
     confusion_matrix,
     parse_message,
@@ -66,15 +66,15 @@ from gpt2lib.finetuning.reasoning import (
     reasoning_response,
     split_response,
 )
-from gpt2lib.finetuning.records import (
+from gpt2lib.finetuning.tasks import (
+    Task,
+)
+from gpt2lib.training.records import (
     balanced,
     find_records,
     read_records,
     split,
     split_by_first,
-)
-from gpt2lib.finetuning.tasks import (
-    Task,
 )
 
 __all__ = [
@@ -96,6 +96,7 @@ __all__ = [
     "alpaca_prompt",
     "balanced",
     "batches_of",
+    "best_naive_bayes",
     "choose_trained",
     "classify",
     "confusion_matrix",

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from gpt2lib.data import IGNORED, Example, pad
+from gpt2lib.evaluation.figures import Figure, described
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import evaluating
 from gpt2lib.model import GPTModel
@@ -156,28 +157,53 @@ def scores(confusion: list[list[int]]) -> dict[str, float]:
 
 
 class NaiveBayes:
-    """Multinomial naive Bayes on words, with add-one smoothing.
+    """Multinomial naive Bayes on n-grams, with add-one smoothing: the baseline to beat.
 
-    The baseline to beat: it ignores the order of words.
+    Args:
+        n: count runs of up to so many words: 1 for words, 2 for pairs too.
     """
 
-    def __init__(self, messages: list[Message]):
-        self.words = {label: Counter[str]() for label in range(len(LABELS))}
+    def __init__(self, messages: list[Message], n: int = 1):
+        self.n = n
+        self.counts = {label: Counter[str]() for label in range(len(LABELS))}
         for text, label in messages:
-            self.words[label].update(text.lower().split())
+            self.counts[label].update(self._n_grams(text))
         self.labels = Counter(label for _, label in messages)
-        self.vocabulary = len(set().union(*self.words.values()))
+        self.vocabulary = len(set().union(*self.counts.values()))
 
     def predict(self, text: str) -> int:
         """The more likely label."""
-        return max(self.words, key=lambda label: self._log_probability(text, label))
+        return max(self.counts, key=lambda label: self._log_probability(text, label))
+
+    def right(self, messages: list[Message]) -> list[bool]:
+        """For each message, whether its label is the predicted one."""
+        return [self.predict(text) == label for text, label in messages]
+
+    def _n_grams(self, text):
+        words = text.lower().split()
+        for length in range(1, self.n + 1):
+            for i in range(len(words) - length + 1):
+                yield " ".join(words[i : i + length])
 
     def _log_probability(self, text, label):
-        counts = self.words[label]
+        counts = self.counts[label]
         total = counts.total() + self.vocabulary
-        words = text.lower().split()
         prior = math.log(max(self.labels[label], 1e-9))
-        return prior + sum(math.log((counts[word] + 1) / total) for word in words)
+        return prior + sum(
+            math.log((counts[n_gram] + 1) / total) for n_gram in self._n_grams(text)
+        )
+
+
+N_GRAMS = {"words": 1, "pairs": 2, "triples": 3}
+
+
+def best_naive_bayes(
+    training: list[Message], validation: list[Message]
+) -> tuple[str, NaiveBayes]:
+    """Its name in N_GRAMS, and the most accurate of these on the validation split."""
+    found = {name: NaiveBayes(training, n) for name, n in N_GRAMS.items()}
+    best = max(found, key=lambda name: sum(found[name].right(validation)))
+    return best, found[best]
 
 
 class SpamTask(Task):
@@ -219,23 +245,29 @@ class SpamTask(Task):
         return True  # long messages are truncated, and counted by `measure`
 
     def validate(self, model: GPTModel, messages: list[Message]) -> dict[str, float]:
-        return {"val_accuracy": scores(self._confusion(model, messages))["accuracy"]}
+        said = self._predicted(model, messages)
+        right = sum(m.label == label for m, label in zip(messages, said))
+        return {"val_accuracy": right / len(messages)}
 
     def measure(
         self, model: GPTModel, splits: dict[str, list[Message]]
     ) -> dict[str, Any]:
-        """The figures on the test split, with naive Bayes from the training split."""
+        """The figures on the test split, beside the best naive Bayes."""
         training, test = splits["training"], splits["test"]
-        confusion, bayes = self._confusion(model, test), NaiveBayes(training)
-        pairs = [(m.label, bayes.predict(m.text)) for m in test]
-        lengths = [len(self.tokenizer.encode_ordinary(m.text)) for m in training + test]
+        said, texts = self._predicted(model, test), [m.text for m in training + test]
+        confusion = confusion_matrix([m.label for m in test], said)
+        name, bayes = best_naive_bayes(training, splits["validation"])
+        right = Figure.share([m.label == label for m, label in zip(test, said)])
+        beside = Figure.share(bayes.right(test))
+        lengths = [len(self.tokenizer.encode_ordinary(text)) for text in texts]
         return {f"test_{name}": value for name, value in scores(confusion).items()} | {
+            "beside": f"naive Bayes on {name}",
+            "naive_bayes_accuracy": beside.value,
+            **described("test_accuracy", right, beside),
             "confusion": confusion,
-            "naive_bayes_accuracy": sum(label == said for label, said in pairs)
-            / len(pairs),
             "cut": sum(length > self.context_length for length in lengths),
         }
 
-    def _confusion(self, model, messages):
+    def _predicted(self, model, messages):
         likely = classify(model, [m.text for m in messages], self.tokenizer)
-        return confusion_matrix([m.label for m in messages], likely.argmax(1).tolist())
+        return likely.argmax(1).tolist()

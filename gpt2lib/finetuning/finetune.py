@@ -21,17 +21,17 @@ from gpt2lib.finetuning.classification import PARTS, SpamTask, train_only
 from gpt2lib.finetuning.instruction import InstructionTask
 from gpt2lib.finetuning.lora import add_lora, has_lora, merge_lora, save_lora
 from gpt2lib.finetuning.reasoning import ReasoningTask
-from gpt2lib.finetuning.records import (
-    balanced,
-    find_records,
-    read_records,
-    split_by_first,
-)
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import Tokenizer, end_of_text, tokenizer_of
 from gpt2lib.training.loss import Batch, evaluate, perplexity
 from gpt2lib.training.processes import process_count
+from gpt2lib.training.records import (
+    balanced,
+    find_records,
+    read_records,
+    split_by_first,
+)
 from gpt2lib.training.runs import (
     BEST,
     CHECKPOINT,

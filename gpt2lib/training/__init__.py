@@ -5,6 +5,7 @@ In reading order:
     loss         cross-entropy, perplexity, bits per byte, and what training costs
     processes    one training run in several processes, started by torchrun
     trainer      the training loop: gradients, AdamW, learning rate, resuming
+    records      files of examples: reading, reporting bad rows, splitting
     texts        text files, read in chunks
     shards       files of token ids, read as one long sequence
     corpus       texts -> token shards, once, on all cores
