@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from array import array
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -60,17 +60,8 @@ def command(data, out, *options, processes=1):
     return [*start, "gpt2lib", *map(str, arguments(data, out, *options))]
 
 
-def pretrain(data, out, *options, processes=1, **how):
-    if processes == 1 and not how:
-        return command_line.run(*arguments(data, out, *options))
-    return subprocess.run(
-        command(data, out, *options, processes=processes),
-        capture_output=True,
-        text=True,
-        timeout=900,  # finds hangs only
-        env=ENVIRONMENT,
-        **how,
-    )
+def pretrain(data, out, *options):
+    return command_line.run(*arguments(data, out, *options))
 
 
 def losses(out):
@@ -78,10 +69,19 @@ def losses(out):
     return [m["loss"] for m in measured if "loss" in m]
 
 
-def start(steps, data, out, *options, processes=1):
+def start(steps, data, out, *options):
     """A run that goes on in the background and has done some steps already."""
+    run = command_line.begin(*arguments(data, out, *options))
+    while len(losses(out)) < steps:
+        assert run.exitcode is None, "ended before it could be killed"
+        time.sleep(0.01)
+    return run
+
+
+def start_two(steps, data, out, *options):
+    """The same in two processes, which torchrun starts."""
     run = subprocess.Popen(
-        command(data, out, *options, processes=processes),
+        command(data, out, *options, processes=2),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -93,13 +93,12 @@ def start(steps, data, out, *options, processes=1):
     return run
 
 
-def kill_after(steps, data, out, *options, processes=1):
-    """Starts a run and kills it, all of it, once it has done some steps."""
-    run = start(steps, data, out, *options, processes=processes)
-    for pid in (*workers_of(run), run.pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    run.communicate()
+def kill_after(steps, data, out, *options):
+    """Starts a run and kills it once it has done some steps."""
+    run = start(steps, data, out, *options)
+    run.kill()
+    run.join()
+    assert run.exitcode == -signal.SIGKILL
 
 
 def workers_of(run):
@@ -167,18 +166,23 @@ def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     assert not list(out.rglob("*.part"))
 
 
+@contextmanager
+def no_file_larger_than(size):
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
 def test_a_full_disk_leaves_the_last_checkpoint_good(unbroken, data, tmp_path):
     out = tmp_path / "full"
     kill_after(5, data, out)
     checkpoint = out / "training" / "checkpoint.pt"
     before = checkpoint.read_bytes()
-    limit = len(before) // 2
-    run = pretrain(
-        data,
-        out,
-        "--resume",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    with no_file_larger_than(len(before) // 2):
+        run = pretrain(data, out, "--resume")
     assert run.returncode == 1
     assert "checkpoint.pt could not be written" in run.stderr.splitlines()[-1]
     assert checkpoint.read_bytes() == before
@@ -189,16 +193,26 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(unbroken, data, tmp_path):
 @on_cpu
 def test_two_processes_do_what_one_does(unbroken, data, tmp_path):
     out = tmp_path / "two"
-    run = pretrain(data, out, processes=2)
+    run = subprocess.run(
+        command(data, out, processes=2),
+        capture_output=True,
+        text=True,
+        timeout=900,  # finds hangs only
+        env=ENVIRONMENT,
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("val_loss") == 1
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
 
 
 @on_cpu
-def test_what_two_began_one_ends(unbroken, data, tmp_path):
+def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tmp_path):
     out = tmp_path / "fewer"
-    kill_after(5, data, out, processes=2)
+    job = start_two(5, data, out)
+    os.kill(workers_of(job)[-1], signal.SIGKILL)
+    _, errors = job.communicate(timeout=900)
+    assert job.returncode != 0
+    assert "SIGKILL" in errors or "-9" in errors
     begun = torch.load(out / "training" / "checkpoint.pt", weights_only=True)
     assert begun["step"] < STEPS
     run = pretrain(data, out, "--resume")
@@ -230,7 +244,7 @@ def all_below(pid):
 
 
 def test_workers_end_when_torchrun_is_killed(data, tmp_path):
-    run = start(2, data, tmp_path / "out", "--steps", 10_000, processes=2)
+    run = start_two(2, data, tmp_path / "out", "--steps", 10_000)
     workers = workers_of(run)
     assert len(workers) == 2
     run.kill()
@@ -261,6 +275,7 @@ def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
 def test_a_script_must_guard_its_call(data, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
+        "import os; os.cpu_count = lambda: 1\n"
         "from gpt2lib.training import corpus\n"
         "from gpt2lib.training import pretrain, texts\n"
         "corpus.CHUNK = texts.CHUNK = 1000\n"
@@ -283,19 +298,11 @@ def test_of_two_runs_in_one_folder_one_is_refused(data, tmp_path):
     for resume in (False, True):
         with pytest.raises(ValueError, match="another run is writing to"):
             run_here(data, out, TINY, steps=12, batch_size=4, resume=resume)
-    assert first.poll() is None
+    assert first.exitcode is None
     first.kill()
-    first.communicate()
+    first.join()
     with working_folder(out, resume=True):  # a lock ends with its process
         pass
-
-
-def test_a_killed_worker_ends_the_job(data, tmp_path):
-    run = start(2, data, tmp_path / "out", "--steps", 10_000, processes=2)
-    os.kill(workers_of(run)[-1], signal.SIGKILL)
-    _, errors = run.communicate(timeout=900)
-    assert run.returncode != 0
-    assert "SIGKILL" in errors or "-9" in errors
 
 
 def test_a_folder_that_holds_a_model_is_not_written_over(unbroken, data):
