@@ -52,12 +52,11 @@ def arguments(data, out, *options):
     return [*run, *options]
 
 
-def command(data, out, *options, processes=1):
-    start = [sys.executable, "-m"]
-    if processes > 1:
-        start += ["torch.distributed.run", "--standalone", "--nproc-per-node"]
-        start += [str(processes), "-m"]
-    return [*start, "gpt2lib", *map(str, arguments(data, out, *options))]
+def torchrun(data, out, *options):
+    """What starts a run in two processes."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    start += ["--nproc-per-node", "2", "-m", "gpt2lib"]
+    return [*start, *map(str, arguments(data, out, *options))]
 
 
 def pretrain(data, out, *options):
@@ -81,7 +80,7 @@ def start(steps, data, out, *options):
 def start_two(steps, data, out, *options):
     """The same in two processes, which torchrun starts."""
     run = subprocess.Popen(
-        command(data, out, *options, processes=2),
+        torchrun(data, out, *options),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -194,7 +193,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(unbroken, data, tmp_path):
 def test_two_processes_do_what_one_does(unbroken, data, tmp_path):
     out = tmp_path / "two"
     run = subprocess.run(
-        command(data, out, processes=2),
+        torchrun(data, out),
         capture_output=True,
         text=True,
         timeout=900,  # finds hangs only
@@ -233,7 +232,7 @@ def wait_until(condition):
     until = time.monotonic() + 900
     while not condition():
         assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def all_below(pid):
@@ -251,24 +250,37 @@ def test_workers_end_when_torchrun_is_killed(data, tmp_path):
     wait_until(lambda: not any(map(is_alive, workers)))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
-    text = "".join(islice(stories(seed=2), 100))
-    (tmp_path / "long.txt").write_text(text * 600)
+@pytest.fixture
+def long_text(tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_text("".join(islice(stories(seed=2), 100)) * 600)
+    return path
+
+
+def kill_while_it_encodes(run, has_ended, wanted):
+    """Kills a run once so many processes are below it, and waits until they end."""
+    wait_until(lambda: has_ended() or len(all_below(run.pid)) >= wanted)
+    left = all_below(run.pid)
+    assert not has_ended() and len(left) >= wanted
+    run.kill()
+    wait_until(lambda: has_ended() and not any(map(is_alive, left)))
+
+
+def test_nothing_is_left_of_a_run_killed_while_it_encodes(long_text, tmp_path):
+    run = command_line.begin(*arguments(long_text, tmp_path / "out"))
+    kill_while_it_encodes(run, lambda: run.exitcode is not None, wanted=1)
+    assert not (tmp_path / "out/training/tokens/tokens.json").exists()
+
+
+def test_nothing_is_left_of_two_processes_killed_while_they_encode(long_text, tmp_path):
+    """The ranks and, below one, a worker and the process that counts resources."""
     run = subprocess.Popen(
-        command(tmp_path / "long.txt", tmp_path / "out", processes=processes),
+        torchrun(long_text, tmp_path / "out"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=ENVIRONMENT,
     )
-    # All ranks and, below the first, the process that counts resources, and a worker.
-    wanted = 2 if processes == 1 else 4
-    wait_until(lambda: run.poll() is not None or len(all_below(run.pid)) >= wanted)
-    left = all_below(run.pid)
-    assert run.poll() is None and len(left) >= wanted
-    run.kill()
-    run.wait()
-    wait_until(lambda: not any(map(is_alive, left)))
+    kill_while_it_encodes(run, lambda: run.poll() is not None, wanted=4)
     assert not (tmp_path / "out/training/tokens/tokens.json").exists()
 
 
