@@ -3,10 +3,13 @@
 `run` stays within the test's own process; `begin` makes a process that can be killed.
 """
 
+import atexit
 import contextlib
 import io
 import multiprocessing
+import os
 import signal
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -46,9 +49,39 @@ def begin(*arguments):
 
     Returns: the `multiprocessing.Process`; its exitcode is None while it runs.
     """
-    process = PROCESSES.Process(target=_run_and_exit, args=arguments)
+    return _begin(_run_and_exit, arguments)
+
+
+def begin_two(*arguments):
+    """Starts a verb in two processes below a third, as torchrun does."""
+    return _begin(_stand_in_for_torchrun, arguments)
+
+
+def _begin(target, arguments):
+    process = PROCESSES.Process(target=target, args=arguments)
     process.start()
+    atexit.register(process.kill)  # a test that fails does not: Python would wait
     return process
+
+
+def _stand_in_for_torchrun(*arguments):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork" if _FORKS else "spawn")
+    ranks = [
+        context.Process(target=_run_as_rank, args=(rank, port, *arguments))
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+
+
+def _run_as_rank(rank, port, *arguments):
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    _run_and_exit(*arguments)
 
 
 def _run_and_exit(*arguments):

@@ -68,26 +68,11 @@ def losses(out):
     return [m["loss"] for m in measured if "loss" in m]
 
 
-def start(steps, data, out, *options):
+def start(steps, data, out, *options, begin=command_line.begin):
     """A run that goes on in the background and has done some steps already."""
-    run = command_line.begin(*arguments(data, out, *options))
+    run = begin(*arguments(data, out, *options))
     while len(losses(out)) < steps:
         assert run.exitcode is None, "ended before it could be killed"
-        time.sleep(0.01)
-    return run
-
-
-def start_two(steps, data, out, *options):
-    """The same in two processes, which torchrun starts."""
-    run = subprocess.Popen(
-        torchrun(data, out, *options),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
-    while len(losses(out)) < steps:
-        assert run.poll() is None, "ended before it could be killed"
         time.sleep(0.01)
     return run
 
@@ -207,7 +192,15 @@ def test_two_processes_do_what_one_does(unbroken, data, tmp_path):
 @on_cpu
 def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tmp_path):
     out = tmp_path / "fewer"
-    job = start_two(5, data, out)
+    job = subprocess.Popen(
+        torchrun(data, out),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    wait_until(lambda: job.poll() is not None or len(losses(out)) >= 5, every=0.01)
+    assert job.poll() is None, "ended before a worker could be killed"
     os.kill(workers_of(job)[-1], signal.SIGKILL)
     _, errors = job.communicate(timeout=900)
     assert job.returncode != 0
@@ -227,12 +220,12 @@ def is_alive(pid):
     return listed.stdout.strip()[:1] not in (b"", b"Z")
 
 
-def wait_until(condition):
+def wait_until(condition, every=0.1):
     """For minutes if need be: what is waited for may take long on a busy machine."""
     until = time.monotonic() + 900
     while not condition():
         assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.2)
+        time.sleep(every)
 
 
 def all_below(pid):
@@ -243,44 +236,28 @@ def all_below(pid):
 
 
 def test_workers_end_when_torchrun_is_killed(data, tmp_path):
-    run = start_two(2, data, tmp_path / "out", "--steps", 10_000)
+    """A stand-in for torchrun: it has the same place, above the workers."""
+    options = ["--steps", 10_000]
+    run = start(2, data, tmp_path / "out", *options, begin=command_line.begin_two)
     workers = workers_of(run)
     assert len(workers) == 2
     run.kill()
     wait_until(lambda: not any(map(is_alive, workers)))
 
 
-@pytest.fixture
-def long_text(tmp_path):
-    path = tmp_path / "long.txt"
-    path.write_text("".join(islice(stories(seed=2), 100)) * 600)
-    return path
-
-
-def kill_while_it_encodes(run, has_ended, wanted):
-    """Kills a run once so many processes are below it, and waits until they end."""
-    wait_until(lambda: has_ended() or len(all_below(run.pid)) >= wanted)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
+    text = "".join(islice(stories(seed=2), 100))
+    (tmp_path / "long.txt").write_text(text * 600)
+    begin = command_line.begin if processes == 1 else command_line.begin_two
+    run = begin(*arguments(tmp_path / "long.txt", tmp_path / "out"))
+    wanted = 1 if processes == 1 else 3  # a worker; the ranks and, below one, a worker
+    wait_until(lambda: run.exitcode is not None or len(all_below(run.pid)) >= wanted)
     left = all_below(run.pid)
-    assert not has_ended() and len(left) >= wanted
+    assert run.exitcode is None and len(left) >= wanted
     run.kill()
-    wait_until(lambda: has_ended() and not any(map(is_alive, left)))
-
-
-def test_nothing_is_left_of_a_run_killed_while_it_encodes(long_text, tmp_path):
-    run = command_line.begin(*arguments(long_text, tmp_path / "out"))
-    kill_while_it_encodes(run, lambda: run.exitcode is not None, wanted=1)
-    assert not (tmp_path / "out/training/tokens/tokens.json").exists()
-
-
-def test_nothing_is_left_of_two_processes_killed_while_they_encode(long_text, tmp_path):
-    """The ranks and, below one, a worker and the process that counts resources."""
-    run = subprocess.Popen(
-        torchrun(long_text, tmp_path / "out"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-    )
-    kill_while_it_encodes(run, lambda: run.poll() is not None, wanted=4)
+    run.join()
+    wait_until(lambda: not any(map(is_alive, left)))
     assert not (tmp_path / "out/training/tokens/tokens.json").exists()
 
 
