@@ -81,6 +81,7 @@ def _stand_in_for_torchrun(*arguments):
 def _run_as_rank(rank, port, *arguments):
     os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # or each would want a GPU
     _run_and_exit(*arguments)
 
 
