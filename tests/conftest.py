@@ -6,12 +6,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import torch
-from small import SMALL, lively
 
-from gpt2lib import GPTModel
-from gpt2lib.fast import speed_up
-from gpt2lib.tokenizer import BPETokenizer
+# torch is imported where it is used: the process that hands out the tests to others
+# reads this file too, and they start when it has.
 
 # What tiktoken calls the two files in its cache.
 TIKTOKEN_FILES = {
@@ -22,6 +19,8 @@ TIKTOKEN_FILES = {
 
 @pytest.fixture(autouse=True)
 def same_random_numbers_every_time():
+    import torch
+
     torch.manual_seed(0)
 
 
@@ -48,9 +47,16 @@ def story():
 
 @pytest.fixture(scope="session")
 def tokenizer(story):
+    from gpt2lib.tokenizer import BPETokenizer
+
     return BPETokenizer.train(story, vocab_size=400)
 
 
 @pytest.fixture
 def model():
+    from small import SMALL, lively
+
+    from gpt2lib import GPTModel
+    from gpt2lib.fast import speed_up
+
     return speed_up(lively(GPTModel(SMALL))).eval()

@@ -279,6 +279,7 @@ class Deadly:
 
 def test_a_worker_that_is_killed_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "CHUNK", 4)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     with pytest.raises(OSError, match="worker process .* was killed"):
         tokenize(["text"] * 9, Deadly(), tmp_path)
 

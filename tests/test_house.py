@@ -1,6 +1,7 @@
 """Rules of the house, read from the files: who imports whom, notebooks, lengths."""
 
 import ast
+import functools
 import importlib
 import re
 import sys
@@ -70,10 +71,16 @@ ANYTHING = {"__init__", "__main__"}
 FOLDERS = ("weights", "training", "evaluation", "finetuning", "course")
 
 
+@functools.cache
 def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        yield name, ast.parse(path.read_text(encoding="utf-8"))
+    """(name, syntax tree) of every module of the package."""
+    return [
+        (
+            ".".join(path.relative_to(PACKAGE).with_suffix("").parts),
+            ast.parse(path.read_text(encoding="utf-8")),
+        )
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
 
 
 def imports(tree):
@@ -215,9 +222,14 @@ def test_imports_by_the_old_names_of_modules_go_on_working():
 # --------------------------------------------------------------- notebooks
 
 
+@functools.cache
+def read_notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
 @pytest.fixture(params=CHAPTERS + SOLUTIONS, ids=lambda path: path.name)
 def notebook(request):
-    return nbformat.read(request.param, as_version=4)
+    return read_notebook(request.param)
 
 
 def test_stored_notebooks_are_clean(notebook):
@@ -239,7 +251,7 @@ def is_code(cell):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
 def test_chapters_read_well(path):
-    cells = nbformat.read(path, as_version=4).cells
+    cells = read_notebook(path).cells
     lengths = sorted(len(cell.source.splitlines()) for cell in cells if is_code(cell))
     assert lengths[len(lengths) // 2] <= 6
     assert lengths[int(0.95 * len(lengths))] <= 18 and lengths[-1] <= 30
@@ -250,7 +262,7 @@ def test_chapters_read_well(path):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
 def test_chapters_show_and_claim(path):
-    cells = nbformat.read(path, as_version=4).cells
+    cells = read_notebook(path).cells
     code = [cell for cell in cells if is_code(cell)]
     figures = sum(
         "image/png" in output.get("data", {})
@@ -272,7 +284,7 @@ LISTING = re.compile(r"`(gpt2lib/[^`]*)`\n```python\n(.*)\n```", re.DOTALL)
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
 def test_listings_show_the_code_as_it_is(path):
     """nbval says so too, much later."""
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read_notebook(path).cells:
         for output in cell.get("outputs", []):
             found = LISTING.match(output.get("data", {}).get("text/markdown", ""))
             if found:
@@ -282,7 +294,7 @@ def test_listings_show_the_code_as_it_is(path):
 
 
 def test_each_chapter_names_the_next():
-    ends = [nbformat.read(path, as_version=4).cells[-1].source for path in CHAPTERS]
+    ends = [read_notebook(path).cells[-1].source for path in CHAPTERS]
     for number, end in enumerate(ends[:-1], start=2):
         assert re.search(rf"\*\*Next:\*\* (in )?chapter {number} ", end)
     assert "**Where from here:** this was the last chapter." in ends[-1]
@@ -290,7 +302,7 @@ def test_each_chapter_names_the_next():
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
 def test_names_in_prose_are_names_in_code(path):
-    cells = nbformat.read(path, as_version=4).cells
+    cells = read_notebook(path).cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     code += [file.read_text(encoding="utf-8") for file in PACKAGE.glob("**/*.py")]
     known = {*re.findall(r"\w+", "\n".join(code)), *dir(torch.Tensor)}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from array import array
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -52,25 +52,15 @@ def arguments(data, out, *options):
     return [*run, *options]
 
 
-def command(data, out, *options, processes=1):
-    start = [sys.executable, "-m"]
-    if processes > 1:
-        start += ["torch.distributed.run", "--standalone", "--nproc-per-node"]
-        start += [str(processes), "-m"]
-    return [*start, "gpt2lib", *map(str, arguments(data, out, *options))]
+def torchrun(data, out, *options):
+    """What starts a run in two processes."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    start += ["--nproc-per-node", "2", "-m", "gpt2lib"]
+    return [*start, *map(str, arguments(data, out, *options))]
 
 
-def pretrain(data, out, *options, processes=1, **how):
-    if processes == 1 and not how:
-        return command_line.run(*arguments(data, out, *options))
-    return subprocess.run(
-        command(data, out, *options, processes=processes),
-        capture_output=True,
-        text=True,
-        timeout=900,  # finds hangs only
-        env=ENVIRONMENT,
-        **how,
-    )
+def pretrain(data, out, *options):
+    return command_line.run(*arguments(data, out, *options))
 
 
 def losses(out):
@@ -78,28 +68,21 @@ def losses(out):
     return [m["loss"] for m in measured if "loss" in m]
 
 
-def start(steps, data, out, *options, processes=1):
+def start(steps, data, out, *options, begin=command_line.begin):
     """A run that goes on in the background and has done some steps already."""
-    run = subprocess.Popen(
-        command(data, out, *options, processes=processes),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    run = begin(*arguments(data, out, *options))
     while len(losses(out)) < steps:
-        assert run.poll() is None, "ended before it could be killed"
+        assert run.exitcode is None, "ended before it could be killed"
         time.sleep(0.01)
     return run
 
 
-def kill_after(steps, data, out, *options, processes=1):
-    """Starts a run and kills it, all of it, once it has done some steps."""
-    run = start(steps, data, out, *options, processes=processes)
-    for pid in (*workers_of(run), run.pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    run.communicate()
+def kill_after(steps, data, out, *options):
+    """Starts a run and kills it once it has done some steps."""
+    run = start(steps, data, out, *options)
+    run.kill()
+    run.join()
+    assert run.exitcode == -signal.SIGKILL
 
 
 def workers_of(run):
@@ -167,18 +150,23 @@ def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     assert not list(out.rglob("*.part"))
 
 
+@contextmanager
+def no_file_larger_than(size):
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
 def test_a_full_disk_leaves_the_last_checkpoint_good(unbroken, data, tmp_path):
     out = tmp_path / "full"
     kill_after(5, data, out)
     checkpoint = out / "training" / "checkpoint.pt"
     before = checkpoint.read_bytes()
-    limit = len(before) // 2
-    run = pretrain(
-        data,
-        out,
-        "--resume",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    with no_file_larger_than(len(before) // 2):
+        run = pretrain(data, out, "--resume")
     assert run.returncode == 1
     assert "checkpoint.pt could not be written" in run.stderr.splitlines()[-1]
     assert checkpoint.read_bytes() == before
@@ -189,16 +177,34 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(unbroken, data, tmp_path):
 @on_cpu
 def test_two_processes_do_what_one_does(unbroken, data, tmp_path):
     out = tmp_path / "two"
-    run = pretrain(data, out, processes=2)
+    run = subprocess.run(
+        torchrun(data, out),
+        capture_output=True,
+        text=True,
+        timeout=900,  # finds hangs only
+        env=ENVIRONMENT,
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("val_loss") == 1
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
 
 
 @on_cpu
-def test_what_two_began_one_ends(unbroken, data, tmp_path):
+def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tmp_path):
     out = tmp_path / "fewer"
-    kill_after(5, data, out, processes=2)
+    job = subprocess.Popen(
+        torchrun(data, out),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    wait_until(lambda: job.poll() is not None or len(losses(out)) >= 5, every=0.01)
+    assert job.poll() is None, "ended before a worker could be killed"
+    os.kill(workers_of(job)[-1], signal.SIGKILL)
+    _, errors = job.communicate(timeout=900)
+    assert job.returncode != 0
+    assert "SIGKILL" in errors or "-9" in errors
     begun = torch.load(out / "training" / "checkpoint.pt", weights_only=True)
     assert begun["step"] < STEPS
     run = pretrain(data, out, "--resume")
@@ -214,12 +220,12 @@ def is_alive(pid):
     return listed.stdout.strip()[:1] not in (b"", b"Z")
 
 
-def wait_until(condition):
+def wait_until(condition, every=0.1):
     """For minutes if need be: what is waited for may take long on a busy machine."""
     until = time.monotonic() + 900
     while not condition():
         assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 def all_below(pid):
@@ -230,7 +236,9 @@ def all_below(pid):
 
 
 def test_workers_end_when_torchrun_is_killed(data, tmp_path):
-    run = start(2, data, tmp_path / "out", "--steps", 10_000, processes=2)
+    """A stand-in for torchrun: it has the same place, above the workers."""
+    options = ["--steps", 10_000]
+    run = start(2, data, tmp_path / "out", *options, begin=command_line.begin_two)
     workers = workers_of(run)
     assert len(workers) == 2
     run.kill()
@@ -241,19 +249,14 @@ def test_workers_end_when_torchrun_is_killed(data, tmp_path):
 def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
     text = "".join(islice(stories(seed=2), 100))
     (tmp_path / "long.txt").write_text(text * 600)
-    run = subprocess.Popen(
-        command(tmp_path / "long.txt", tmp_path / "out", processes=processes),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-    )
-    # All ranks and, below the first, the process that counts resources, and a worker.
-    wanted = 2 if processes == 1 else 4
-    wait_until(lambda: run.poll() is not None or len(all_below(run.pid)) >= wanted)
+    begin = command_line.begin if processes == 1 else command_line.begin_two
+    run = begin(*arguments(tmp_path / "long.txt", tmp_path / "out"))
+    wanted = 1 if processes == 1 else 3  # a worker; the ranks and, below one, a worker
+    wait_until(lambda: run.exitcode is not None or len(all_below(run.pid)) >= wanted)
     left = all_below(run.pid)
-    assert run.poll() is None and len(left) >= wanted
+    assert run.exitcode is None and len(left) >= wanted
     run.kill()
-    run.wait()
+    run.join()
     wait_until(lambda: not any(map(is_alive, left)))
     assert not (tmp_path / "out/training/tokens/tokens.json").exists()
 
@@ -261,6 +264,7 @@ def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
 def test_a_script_must_guard_its_call(data, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
+        "import os; os.cpu_count = lambda: 1\n"
         "from gpt2lib.training import corpus\n"
         "from gpt2lib.training import pretrain, texts\n"
         "corpus.CHUNK = texts.CHUNK = 1000\n"
@@ -283,19 +287,11 @@ def test_of_two_runs_in_one_folder_one_is_refused(data, tmp_path):
     for resume in (False, True):
         with pytest.raises(ValueError, match="another run is writing to"):
             run_here(data, out, TINY, steps=12, batch_size=4, resume=resume)
-    assert first.poll() is None
+    assert first.exitcode is None
     first.kill()
-    first.communicate()
+    first.join()
     with working_folder(out, resume=True):  # a lock ends with its process
         pass
-
-
-def test_a_killed_worker_ends_the_job(data, tmp_path):
-    run = start(2, data, tmp_path / "out", "--steps", 10_000, processes=2)
-    os.kill(workers_of(run)[-1], signal.SIGKILL)
-    _, errors = run.communicate(timeout=900)
-    assert run.returncode != 0
-    assert "SIGKILL" in errors or "-9" in errors
 
 
 def test_a_folder_that_holds_a_model_is_not_written_over(unbroken, data):

@@ -284,20 +284,25 @@ def test_who_needs_the_end_of_text_is_told_that_there_is_none(tokenizer):
 # ------------------------------------------------------------------ tiktoken
 
 
+@pytest.fixture(scope="module")
+def our_gpt2(gpt2_folder):
+    return load_tokenizer(gpt2_folder)
+
+
 @pytest.mark.parametrize("id", [-1, 50257, 10**6, 2**40])
-def test_an_id_without_a_token_is_a_clear_error(gpt2_folder, id):
-    for tokenizer in (get_gpt2_tokenizer(), load_tokenizer(gpt2_folder)):
+def test_an_id_without_a_token_is_a_clear_error(our_gpt2, id):
+    for tokenizer in (get_gpt2_tokenizer(), our_gpt2):
         with pytest.raises(ValueError, match="no such token|no token has the id"):
             token_ids_to_text(torch.tensor([id]), tokenizer)
 
 
 @pytest.mark.parametrize("space", [" ", "\n"])
 @pytest.mark.parametrize(("before", "after"), [("", "a"), ("a", "")])
-def test_a_million_spaces_give_their_ids(gpt2_folder, space, before, after):
+def test_a_million_spaces_give_their_ids(our_gpt2, space, before, after):
     """tiktoken alone ends in a RuntimeError or worse, at 1.1 million and a word."""
     text = before + 1_100_000 * space + after
     ids = text_to_token_ids(text, get_gpt2_tokenizer())
-    assert ids[0].tolist() == load_tokenizer(gpt2_folder).encode_ordinary(text)
+    assert ids[0].tolist() == our_gpt2.encode_ordinary(text)
     assert token_ids_to_text(ids, get_gpt2_tokenizer()) == text
     again = pickle.loads(pickle.dumps(get_gpt2_tokenizer()))  # as for a worker
     assert again.encode_ordinary(text) == ids[0].tolist()

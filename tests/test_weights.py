@@ -5,12 +5,14 @@ import json
 import os
 import pickle
 import random
-import subprocess
 import sys
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
+from command import PROCESSES
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from small import SMALL, lively
@@ -666,16 +668,19 @@ def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
 
 
+def write_half_and_be_killed(path):
+    with files.atomic_write(path) as part:
+        part.write_text("half")
+        os.kill(os.getpid(), 9)
+
+
 def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    code = (
-        "import os, sys; from gpt2lib.files import atomic_write\n"
-        "with atomic_write(sys.argv[1]) as part:\n"
-        "    part.write_text('half'); os.kill(os.getpid(), 9)"
-    )
-    ended = subprocess.run([sys.executable, "-c", code, path])
-    assert ended.returncode == -9
+    process = PROCESSES.Process(target=write_half_and_be_killed, args=(path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -9
     assert path.read_text() == "old"
 
 
@@ -691,11 +696,23 @@ def test_who_reads_the_old_file_is_not_disturbed(tmp_path):
 # --------------------------------------------------------------------------- memory
 
 
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def peak_in_models(path):
+    """What loading takes at its peak, as a multiple of the model's own bytes."""
+    before = peak()
+    model = load_model(path)
+    return (peak() - before) / sum(p.nbytes for p in model.parameters())
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts resident memory by /proc")
 @pytest.mark.parametrize("layout", ["Hugging Face", "compat"])
 def test_loading_holds_the_model_once(tmp_path, layout):
     """A few large blocks; the peak of a fresh process against the model's own bytes."""
-    cfg = dataclasses.replace(GPT2_774M, n_layers=8, vocab_size=2000)
+    cfg = dataclasses.replace(GPT2_774M, n_layers=5, vocab_size=2000)
     with torch.device("meta"):
         shapes = GPTModel(cfg).state_dict()
     weights = {name: torch.zeros(t.shape) for name, t in shapes.items()}
@@ -710,20 +727,8 @@ def test_loading_holds_the_model_once(tmp_path, layout):
         model.load_state_dict(weights, assign=True)
         model.tie_head()
         save_model(model, path)
-    code = (
-        "import sys, gpt2lib\n"
-        "def peak():\n"
-        "    status = open('/proc/self/status').read()\n"
-        "    return int(status.split('VmHWM:')[1].split()[0])\n"
-        "before = peak()\n"
-        "model = gpt2lib.load_model(sys.argv[1])\n"
-        "size = sum(p.nbytes for p in model.parameters())\n"
-        "print((peak() - before) * 1024 / size)"
-    )
-    printed = subprocess.run(
-        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
-    )
-    assert 0.9 < float(printed.stdout) <= 1.3
+    with ProcessPoolExecutor(1, PROCESSES) as fresh:
+        assert 0.9 < fresh.submit(peak_in_models, path).result() <= 1.3
 
 
 # --------------------------------------------------------------------------- faults

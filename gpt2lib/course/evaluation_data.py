@@ -16,6 +16,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache, cached_property
+from heapq import heappop, heappush
 from itertools import islice
 from math import inf
 
@@ -165,13 +166,16 @@ def rows(make):
     for mention in candidates():
         cells[mention.kind, mention.template.text].append(mention)
     used, chosen, counts = set(), [], Counter()
+    rarest = [((0, 0), number, cell) for number, cell in enumerate(cells)]  # a heap
     while len(chosen) < ROWS:
-        cell = min(cells, key=lambda cell: [counts[part] for part in cell])
-        if row := next_row(cells[cell], make, rng, used):
+        counted, number, cell = heappop(rarest)
+        now = tuple(counts[part] for part in cell)
+        if now > counted:  # than when it was put there
+            heappush(rarest, (now, number, cell))
+        elif row := next_row(cells[cell], make, rng, used):
             counts.update(cell)
             chosen.append(row)
-        else:
-            del cells[cell]
+            heappush(rarest, (counted, number, cell))
     return chosen
 
 

@@ -187,13 +187,10 @@ def _in_bytes(ids, merges, added, alphabet):
         raise ValueError(f"there is no id, or no bytes, for {(without + foreign)[0]}")
     if unmade:  # it has a space (Ġ), so it is no special token
         raise ValueError(f"no merge makes {unmade[0]}: merges.txt is cut off")
-
-    def to_bytes(token):
-        return bytes(byte_of[character] for character in token)
-
+    in_bytes = {token: bytes(byte_of[c] for c in token) for token in vocab}
     specials = {token: id for token, id in (ids | added).items() if token not in vocab}
-    pairs = [(to_bytes(left), to_bytes(right)) for left, right in merges]
-    return {to_bytes(token): id for token, id in vocab.items()}, pairs, specials
+    pairs = [(in_bytes[left], in_bytes[right]) for left, right in merges]
+    return {in_bytes[token]: id for token, id in vocab.items()}, pairs, specials
 
 
 def write_vocabulary(
