@@ -131,6 +131,15 @@ def _add_finetune(verb):
     verb.add_argument("--batch-size", type=int, default=16)
     verb.add_argument("--balance", action="store_true", help="drop surplus ham or spam")
     verb.add_argument(
+        "--adapt",
+        type=int,
+        nargs="?",
+        default=0,
+        const=1,
+        metavar="PASSES",
+        help="first read the texts without labels, by default once (spam)",
+    )
+    verb.add_argument(
         "--learn-prompt", action="store_true", help="include the prompt in the loss"
     )
     verb.add_argument(

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import command as command_line
@@ -27,6 +25,7 @@ from gpt2lib.finetuning import (
     finetune,
     finetuning_rate,
     read_splits,
+    texts_as_ids,
 )
 from gpt2lib.finetuning.finetune import model_card
 from gpt2lib.tokenizer import BPETokenizer
@@ -34,7 +33,6 @@ from gpt2lib.training import Metrics, Trainer
 from gpt2lib.training.runs import working_folder
 from gpt2lib.weights.layouts import WEIGHT_FILES
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 WORDS = ["milk", "the bus", "my sister", "a cake", "the dog", "rice", "tea", "a hat"]
 
 
@@ -75,10 +73,6 @@ def instructions(tmp_path_factory):
 
 def arguments(task, data, out, *options):
     return ["finetune", task, "--data", data, "--out", out, "--epochs", 1, *options]
-
-
-def command(*task):
-    return [sys.executable, "-m", "gpt2lib", *map(str, arguments(*task))]
 
 
 def run(*task):
@@ -152,17 +146,12 @@ def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     out = tmp_path / "killed"
     options = ["--epochs", 4, "--resume"]
     for steps in (2, 9, 15):
-        process = subprocess.Popen(
-            command("spam", messages, out, *options),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=ENVIRONMENT,
-        )
+        process = command_line.begin(*arguments("spam", messages, out, *options))
         while len(losses(out)) < steps:
-            assert process.poll() is None, "ended before it could be killed"
+            assert process.exitcode is None, "ended before it could be killed"
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
     done = run("spam", messages, out, *options)
     assert done.returncode == 0, done.stderr
     assert_same_weights(out, spam[0])
@@ -170,27 +159,17 @@ def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
-def heed_interrupts():
-    """A shell lets what it runs in the background ignore them, and so its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_an_interrupted_run_leaves_its_best_so_far_and_goes_on(
     spam, messages, tmp_path
 ):
     out = tmp_path / "interrupted"
-    process = subprocess.Popen(
-        command("spam", messages, out, "--epochs", 4),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-        preexec_fn=heed_interrupts,
-    )
+    process = command_line.begin(*arguments("spam", messages, out, "--epochs", 4))
     while len(losses(out)) < 6:  # the first judgement came after four
-        assert process.poll() is None, "ended before it could be interrupted"
+        assert process.exitcode is None, "ended before it could be interrupted"
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 130
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    assert process.exitcode == 130
     assert load_model(out).cfg.n_classes == 2
     assert ask(out, "Message 5: buy rice").split()[0] in LABELS
     done = run("spam", messages, out, "--epochs", 4, "--resume")
@@ -224,6 +203,78 @@ def test_an_interrupt_before_the_first_checkpoint_can_be_gone_on_from(
 def test_a_task_survives_an_export(spam, tmp_path):
     assert main(["export", str(spam[0]), str(tmp_path / "copy")]) == 0
     assert ask(tmp_path / "copy", "Message 5: buy rice").startswith("spam")
+
+
+@pytest.fixture(scope="module")
+def adapted(messages, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bin") / "adapted"
+    return out, finetune("spam", messages, out, adapt=2, epochs=2)
+
+
+def test_a_model_that_has_read_the_texts_predicts_such_texts(adapted):
+    _, figures = adapted
+    assert figures["texts_val_loss"] < 0.7 * figures["texts_val_loss_before"]
+    assert figures["test_accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("last", [3, 12])  # while it reads, while it learns labels
+def test_an_adaptation_that_was_interrupted_ends_as_the_unbroken_one(
+    adapted, messages, tmp_path, last, monkeypatch
+):
+    steps, train_step = [], Trainer.train_step
+
+    def interrupted(trainer, *batch):
+        steps.append(trainer.step)
+        if len(steps) > last:
+            raise KeyboardInterrupt
+        return train_step(trainer, *batch)
+
+    monkeypatch.setattr(Trainer, "train_step", interrupted)
+    given = ("spam", messages, tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        finetune(*given, adapt=2, epochs=2)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="already holds checkpoint.pt"):
+        finetune(*given, adapt=2, epochs=2)
+    with pytest.raises(ValueError, match="adapt 2, not 1"):
+        finetune(*given, adapt=1, epochs=2, resume=True)
+    figures = finetune(*given, adapt=2, epochs=2, resume=True)
+    assert_same_weights(tmp_path / "out", adapted[0])
+    seconds = {"seconds": 0, "texts_seconds": 0}
+    assert figures | seconds == adapted[1] | seconds
+
+
+def test_texts_are_read_whole_in_an_order_of_the_seed():
+    tokenizer = load_tokenizer()
+    texts = [f"Message {i}: see {word}" for i, word in enumerate(WORDS)]
+    ids, other = (texts_as_ids(texts, tokenizer, seed) for seed in (0, 1))
+    between = tokenizer.decode(ids.tolist()).split("<|endoftext|>")
+    assert between[0] == between[-1] == ""
+    assert sorted(between[1:-1]) == sorted(texts) != between[1:-1]
+    assert len(ids) == len(other) and not torch.equal(ids, other)
+
+
+def test_what_balancing_drops_may_be_read_unless_it_is_held_out(messages, tmp_path):
+    ham = [f"ham\tOne more {i}: call {WORDS[i % 8]}" for i in range(60)]
+    kept = messages.read_text().splitlines()
+    again = [line.upper().replace("HAM\t", "ham\t") for line in kept if line[0] == "h"]
+    path = tmp_path / "sms.tsv"
+    path.write_text("\n".join(kept + again + ham) + "\n")
+    job = TASKS["spam"](load_tokenizer(), 256)
+    splits, counts = read_splits(job, path, balance=True)
+    assert counts["training_rows"] + counts["test_rows"] < 160
+    texts = {name: {m.text.upper() for m in rows} for name, rows in splits.items()}
+    assert texts["surplus"]
+    for name in ("training", "validation", "test"):
+        assert not texts["surplus"] & texts[name]
+    assert len(set.union(*texts.values())) == 80 + 80 + 60
+
+
+def test_an_adapter_of_an_adapted_model_is_refused(messages, tmp_path):
+    with pytest.raises(ValueError, match="adapt changes all weights"):
+        finetune("spam", messages, tmp_path / "out", train="lora", adapt=1)
+    with pytest.raises(ValueError, match="adapt must be a whole number from 0"):
+        finetune("spam", messages, tmp_path / "out", adapt=-1)
 
 
 def test_lora_leaves_its_adapter_and_a_merged_model(messages, tmp_path):
@@ -276,6 +327,7 @@ def test_higher_rates_where_less_moves():
 REFUSED = {
     "prompt": (["--learn-prompt"], "is for the task instruction, not for reasoning"),
     "balance": (["--balance"], "is for the task spam, not for reasoning"),
+    "adapt": (["--adapt"], "adapt is for the task spam, not for reasoning"),
     "epochs": (["--epochs", 0], "epochs must be a whole number from 1"),
     "batch": (["--batch-size", 0], "batch_size must be a whole number from 1"),
     "head": (
@@ -292,7 +344,8 @@ REFUSED = {
 def test_what_cannot_work_is_refused_in_one_line(
     thoughts, tmp_path, options, message, capsys
 ):
-    assert main(command("reasoning", thoughts, tmp_path / "out", *options)[3:]) == 1
+    given = arguments("reasoning", thoughts, tmp_path / "out", *options)
+    assert main([*map(str, given)]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert message in line
     assert not (tmp_path / "out").exists()

@@ -6,10 +6,16 @@ In reading order:
     classification  spam or ham: a classification head at the last real token
     instruction     Alpaca's template, loss on the response only, exact match
     reasoning       a question, a thought that leads to the answer, the answer
+    adaptation      reading the texts of a task before learning its labels
     lora            low-rank adaptation: few trained parameters, merged in the end
     finetune        the whole run: a model and a file of examples -> a model, figures
 """
 
+from gpt2lib.finetuning.adaptation import (
+    adapt_to_texts,
+    text_windows,
+    texts_as_ids,
+)
 from gpt2lib.finetuning.classification import (
     COURSE_LENGTH,
     LABELS,
@@ -92,6 +98,7 @@ __all__ = [
     "TASKS",
     "TRAINED",
     "Task",
+    "adapt_to_texts",
     "add_lora",
     "alpaca_prompt",
     "balanced",
@@ -126,6 +133,8 @@ __all__ = [
     "split",
     "split_by_first",
     "split_response",
+    "text_windows",
+    "texts_as_ids",
     "token_f1",
     "train_best",
     "train_only",

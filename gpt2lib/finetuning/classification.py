@@ -222,7 +222,7 @@ class SpamTask(Task):
     def key(self, message: Message) -> str:
         return message.text
 
-    def adapt(self, model: GPTModel, seed: int = 0) -> GPTModel:
+    def equip(self, model: GPTModel, seed: int = 0) -> GPTModel:
         return replace_head(model, len(LABELS), seed)
 
     def check(self, splits: dict[str, list[Message]]) -> None:

@@ -17,6 +17,12 @@ from gpt2lib import files
 from gpt2lib.config import POCKET
 from gpt2lib.data import PaddedBatches
 from gpt2lib.devices import find_device
+from gpt2lib.finetuning.adaptation import RATE as ADAPTATION_RATE
+from gpt2lib.finetuning.adaptation import (
+    adapt_to_texts,
+    text_windows,
+    texts_as_ids,
+)
 from gpt2lib.finetuning.classification import PARTS, SpamTask, train_only
 from gpt2lib.finetuning.instruction import InstructionTask
 from gpt2lib.finetuning.lora import add_lora, has_lora, merge_lora, save_lora
@@ -30,9 +36,11 @@ from gpt2lib.training.records import (
     balanced,
     find_records,
     read_records,
+    same_text,
     split_by_first,
 )
 from gpt2lib.training.runs import (
+    ADAPTATION,
     BEST,
     CHECKPOINT,
     METRICS,
@@ -51,6 +59,7 @@ from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
 TASKS = {task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)}
 TRAINED = (*PARTS, "lora")
+ONLY_FOR = {"balance": "spam", "adapt": "spam", "learn_prompt": "instruction"}
 VALIDATIONS = 8  # per run, evenly spaced
 
 
@@ -64,6 +73,7 @@ def finetune(
     epochs: int | None = None,
     batch_size: int = 16,
     balance: bool = False,
+    adapt: int = 0,
     learn_prompt: bool = False,
     skip_bad_rows: bool = False,
     resume: bool = False,
@@ -80,6 +90,8 @@ def finetune(
         train: "all", "head", "last-block" (with final norm and head) or "lora".
         epochs: passes over the training split; the task's default if None.
         balance: drop rows until all labels are as frequent as the rarest (spam).
+        adapt: first predict the texts' next tokens, without labels, for so many
+            passes; of what `balance` dropped, too (spam).
         learn_prompt: include the prompt in the loss (instruction).
         skip_bad_rows: leave out unusable rows instead of raising.
         resume: continue from the training state, if there is one.
@@ -91,20 +103,19 @@ def finetune(
         ValueError: unusable rows or settings.
         FloatingPointError: the loss or gradient norm is not finite.
     """
-    _check_choices(task, train, balance, learn_prompt, epochs, batch_size, settings)
+    choices = {"balance": balance, "adapt": adapt, "learn_prompt": learn_prompt}
+    _check_choices(task, train, choices, epochs, batch_size, settings)
     device = find_device(device)
     path = files.find_model(model)
     gpt, tokenizer = load_model(path), tokenizer_of(path)
-    choices = {"learn_prompt": True} if learn_prompt else {}
-    job = TASKS[task](tokenizer, gpt.cfg.context_length, **choices)
+    options = {"learn_prompt": True} if learn_prompt else {}
+    job = TASKS[task](tokenizer, gpt.cfg.context_length, **options)
     _check_model(job, model, gpt.cfg, train)
     seed = settings.get("seed", 0)
     splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
     facts: dict[str, Any] = {"task": task, "base": str(model), "train": train}
     facts |= {"data": _hash(data), "batch_size": batch_size}
-    facts |= {"learn_prompt": learn_prompt}
-    gpt = choose_trained(job.adapt(gpt, seed), train, seed)
-    counts["trained_parameters"] = sum(p.numel() for p in trained(gpt).values())
+    facts |= {"learn_prompt": learn_prompt, "adapt": adapt}
     examples = [job.encode(row) for row in splits["training"]]
     batches = PaddedBatches(examples, batch_size, seed)
     rate = job.rate * finetuning_rate(gpt.cfg.n_params, train)
@@ -112,27 +123,56 @@ def finetune(
     run = TrainingSettings(**{"learning_rate": rate} | settings | {"steps": steps})
     with working_folder(out, resume) as work:
         try_to_save(tokenizer, work)
+        figures: dict[str, Any] = {"task": task}
+        if adapt:
+            figures |= _adapt(job, gpt.to(device), splits, run, work, facts)
+        gpt = choose_trained(job.equip(gpt, seed), train, seed)
+        counts["trained_parameters"] = sum(p.numel() for p in trained(gpt).values())
         trainer = Trainer(gpt.to(device), run, **facts | counts)
         go_on(trainer, work)
-        figures = train_best(trainer, batches, job, splits, Path(out), tokenizer)
-        figures = {"task": task} | counts | figures
+        figures |= counts
+        figures |= train_best(trainer, batches, job, splits, Path(out), tokenizer)
         figures |= measure_beside(job, gpt, path, splits)
         card = model_card(Path(out), data, trainer.facts, figures)
         files.write_text(Path(out) / "README.md", card)
     return figures
 
 
-def _check_choices(task, train, balance, learn_prompt, epochs, batch_size, settings):
+def _adapt(job, gpt, splits, run, work, facts):
+    """Lets a model read the texts that it may see; see `adaptation`."""
+
+    def ids_of(*names):
+        texts = [job.key(row) for name in names for row in splits.get(name, ())]
+        return texts_as_ids(texts, job.tokenizer, run.seed)
+
+    ids = ids_of("training", "surplus")
+    windows = text_windows(ids, job.context_length, run.seed)
+    settings = TrainingSettings(
+        steps=math.ceil(facts["adapt"] * len(windows) / windows.batch_size),
+        learning_rate=ADAPTATION_RATE * finetuning_rate(gpt.cfg.n_params),
+        precision=run.precision,
+        seed=run.seed,
+    )
+    trainer = Trainer(gpt, settings, **facts)
+    return adapt_to_texts(trainer, windows, ids_of("validation"), work / ADAPTATION)
+
+
+def _check_choices(task, train, choices, epochs, batch_size, settings):
     """Refuses at once what would otherwise fail only after reading the data."""
     if task not in TASKS:
         raise ValueError(f"the task must be one of {[*TASKS]}, got {task!r}")
     if train not in TRAINED:
         raise ValueError(f"train must be one of {TRAINED}, got {train!r}")
-    if balance and task != SpamTask.name:
-        raise ValueError(f"balance is for the task spam, not for {task}: leave it out")
-    if learn_prompt and task != InstructionTask.name:
+    for name, only in ONLY_FOR.items():
+        if choices[name] and task != only:
+            raise ValueError(
+                f"{name} is for the task {only}, not for {task}: leave it out"
+            )
+    check_whole("adapt", choices["adapt"], 0)
+    if choices["adapt"] and train == "lora":
         raise ValueError(
-            f"learn_prompt is for the task instruction, not for {task}: leave it out"
+            "adapt changes all weights, so an adapter would not fit the base model: "
+            "leave out adapt, or choose another part to train"
         )
     if "steps" in settings:
         raise ValueError("steps follow from epochs and batch_size: give those instead")
@@ -172,7 +212,8 @@ def read_splits(
 ) -> tuple[dict[str, list], dict[str, int]]:
     """The rows of a task in three splits, and counts of rows used and left out.
 
-    Returns: {"training": rows, "validation": rows, "test": rows}, counts by name
+    Returns: {"training": rows, "validation": rows, "test": rows}, counts by name; with
+        `balance` also "surplus", rows that it drops, none with a text of the others
     """
 
     def parse(record):
@@ -180,7 +221,8 @@ def read_splits(
         job.encode(row)  # here, so that an error names the line
         return row
 
-    rows, bad_rows = read_records(data, parse, skip_bad_rows)
+    everything, bad_rows = read_records(data, parse, skip_bad_rows)
+    rows = everything
     if balance:
         rows = balanced(rows, lambda row: row.label, seed)
     fitting = [row for row in rows if job.fits(row)]
@@ -193,6 +235,11 @@ def read_splits(
     splits = dict(zip(("training", "validation", "test"), parts))
     job.check(splits)
     counts = {f"{name}_rows": len(part) for name, part in splits.items()}
+    if balance:
+        known = {same_text(job.key(row)) for row in rows}
+        splits["surplus"] = [
+            r for r in everything if same_text(job.key(r)) not in known
+        ]
     dropped = {"bad_rows": bad_rows, "too_long": len(rows) - len(fitting)}
     return splits, counts | dropped
 

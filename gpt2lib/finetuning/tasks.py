@@ -56,7 +56,7 @@ class Task(ABC):
     def check(self, splits: dict[str, list]) -> None:  # noqa: B027, optional
         """Raises ValueError if the splits, rows by name, cannot be trained on."""
 
-    def adapt(self, model: GPTModel, seed: int = 0) -> GPTModel:
+    def equip(self, model: GPTModel, seed: int = 0) -> GPTModel:
         """Gives the model, in place, what the task needs, such as another head."""
         return model
 

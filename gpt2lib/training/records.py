@@ -289,8 +289,7 @@ def split(
     """
     groups: dict[str, list[T]] = {}
     for example in examples:
-        text = unicodedata.normalize("NFKC", key(example)).casefold()
-        groups.setdefault(" ".join(text.split()), []).append(example)
+        groups.setdefault(same_text(key(example)), []).append(example)
     keys = sorted(groups)
     random.Random(f"split {seed}").shuffle(keys)
     parts: list[list[T]] = [[] for _ in shares]
@@ -307,6 +306,11 @@ def split(
             f"{', '.join(f'{share:.0%}' for share in shares)}: give more of them"
         )
     return parts
+
+
+def same_text(text: str) -> str:
+    """What equal texts have in common, up to case, white space and NFKC."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def split_by_first(

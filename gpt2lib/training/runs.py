@@ -24,6 +24,7 @@ CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
 METRICS = "metrics.jsonl"
 TOKENS = "tokens"
+ADAPTATION = "adaptation"
 TOKEN_FILES = (RECORD, *TOKENIZER_FILES)
 
 
@@ -61,7 +62,8 @@ def working_folder(
 
 def _check_out(out, work, resume):
     """Refuses to overwrite anything but a run that is resumed."""
-    if str(out).strip() and (work / CHECKPOINT).exists():
+    begun = (work / CHECKPOINT, work / ADAPTATION / CHECKPOINT)
+    if str(out).strip() and any(path.exists() for path in begun):
         if not resume:
             raise ValueError(
                 f"{out} already holds {CHECKPOINT}: continue with --resume, or choose "
@@ -69,7 +71,8 @@ def _check_out(out, work, resume):
             )
         return
     files.check_free(out, {work.name})
-    files.check_free(work, {CHECKPOINT, BEST, METRICS, TOKENS})
+    files.check_free(work, {CHECKPOINT, BEST, METRICS, TOKENS, ADAPTATION})
+    files.check_free(work / ADAPTATION, {CHECKPOINT, METRICS})
     made = {path.name for path in (work / TOKENS).glob("[0-9]*.bin")}
     files.check_free(work / TOKENS, {*made, *TOKEN_FILES})
 
