@@ -114,8 +114,7 @@ def finetune(
     seed = settings.get("seed", 0)
     splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
     facts: dict[str, Any] = {"task": task, "base": str(model), "train": train}
-    facts |= {"data": _hash(data), "batch_size": batch_size}
-    facts |= {"learn_prompt": learn_prompt, "adapt": adapt}
+    facts |= {"data": _hash(data), "batch_size": batch_size} | choices
     examples = [job.encode(row) for row in splits["training"]]
     batches = PaddedBatches(examples, batch_size, seed)
     rate = job.rate * finetuning_rate(gpt.cfg.n_params, train)
