@@ -208,7 +208,7 @@ def test_a_task_survives_an_export(spam, tmp_path):
 @pytest.fixture(scope="module")
 def adapted(messages, tmp_path_factory):
     out = tmp_path_factory.mktemp("bin") / "adapted"
-    return out, finetune("spam", messages, out, adapt=2, epochs=2)
+    return out, finetune("spam", messages, out, adapt=2, epochs=1)
 
 
 def test_a_model_that_has_read_the_texts_predicts_such_texts(adapted):
@@ -217,7 +217,7 @@ def test_a_model_that_has_read_the_texts_predicts_such_texts(adapted):
     assert figures["test_accuracy"] > 0.5
 
 
-@pytest.mark.parametrize("last", [3, 12])  # while it reads, while it learns labels
+@pytest.mark.parametrize("last", [3, 9])  # while it reads, while it learns labels
 def test_an_adaptation_that_was_interrupted_ends_as_the_unbroken_one(
     adapted, messages, tmp_path, last, monkeypatch
 ):
@@ -232,13 +232,13 @@ def test_an_adaptation_that_was_interrupted_ends_as_the_unbroken_one(
     monkeypatch.setattr(Trainer, "train_step", interrupted)
     given = ("spam", messages, tmp_path / "out")
     with pytest.raises(KeyboardInterrupt):
-        finetune(*given, adapt=2, epochs=2)
+        finetune(*given, adapt=2, epochs=1)
     monkeypatch.undo()
     with pytest.raises(ValueError, match="already holds checkpoint.pt"):
-        finetune(*given, adapt=2, epochs=2)
+        finetune(*given, adapt=2, epochs=1)
     with pytest.raises(ValueError, match="adapt 2, not 1"):
-        finetune(*given, adapt=1, epochs=2, resume=True)
-    figures = finetune(*given, adapt=2, epochs=2, resume=True)
+        finetune(*given, adapt=1, epochs=1, resume=True)
+    figures = finetune(*given, adapt=2, epochs=1, resume=True)
     assert_same_weights(tmp_path / "out", adapted[0])
     seconds = {"seconds": 0, "texts_seconds": 0}
     assert figures | seconds == adapted[1] | seconds
@@ -298,7 +298,7 @@ def test_instructions_are_followed_and_what_is_too_long_is_counted(
     instructions, tmp_path
 ):
     out = tmp_path / "it"
-    figures = finetune("instruction", instructions, out, epochs=4)
+    figures = finetune("instruction", instructions, out, epochs=3)
     assert figures["too_long"] == 3
     assert figures["base_exact_match"] == 0
     assert figures["exact_match"] > 0.5 and figures["stops"] > 0.5
