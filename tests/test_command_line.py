@@ -281,7 +281,7 @@ def test_a_prompt_that_is_no_text_is_blamed_on_the_locale_without_a_traceback():
         (["generate", PROMPT, "--model", "nonsense"], "no model at 'nonsense'"),
         (["generate", PROMPT, "--temperature", "-1"], "temperature"),
         (["generate", PROMPT, "--top-k", "0"], "top_k"),
-        (["generate", ""], ""),
+        (["generate", ""], "there are no ids"),
         (["export", "nonsense", "out"], "no model at 'nonsense'"),
         (["download", "nonsense"], "'nonsense'"),
     ],

@@ -270,6 +270,25 @@ def test_what_balancing_drops_may_be_read_unless_it_is_held_out(messages, tmp_pa
     assert len(set.union(*texts.values())) == 80 + 80 + 60
 
 
+def test_what_is_held_out_is_not_read(messages, tmp_path, monkeypatch):
+    path = tmp_path / "sms.tsv"
+    path.write_text(messages.read_text() + "ham\tOne more: call the bus\n")
+    job, read = TASKS["spam"](load_tokenizer(), 256), []
+
+    def note(trainer, windows, held_out, work):
+        read.append(windows.ids.tolist())
+        raise KeyboardInterrupt
+
+    module = importlib.import_module("gpt2lib.finetuning.finetune")
+    monkeypatch.setattr(module, "adapt_to_texts", note)
+    with pytest.raises(KeyboardInterrupt):
+        finetune("spam", path, tmp_path / "out", balance=True, adapt=1)
+    splits, _ = read_splits(job, path, balance=True)
+    may_be_read = splits["training"] + splits["surplus"]
+    texts = job.tokenizer.decode(read[0]).split("<|endoftext|>")[1:-1]
+    assert sorted(texts) == sorted(message.text for message in may_be_read)
+
+
 def test_an_adapter_of_an_adapted_model_is_refused(messages, tmp_path):
     with pytest.raises(ValueError, match="adapt changes all weights"):
         finetune("spam", messages, tmp_path / "out", train="lora", adapt=1)

@@ -18,7 +18,7 @@ from gpt2lib.training.trainer import Trainer
 
 WINDOW = 64  # tokens; short windows, few at a time, make many steps of little text
 WINDOWS = 8  # per step
-RATE = 3.0  # factor on finetuning's learning rate
+ADAPTATION_RATE = 3.0  # factor on finetuning's learning rate
 
 
 def texts_as_ids(texts: list[str], tokenizer: Tokenizer, seed: int = 0) -> torch.Tensor:

@@ -17,8 +17,8 @@ from gpt2lib import files
 from gpt2lib.config import POCKET
 from gpt2lib.data import PaddedBatches
 from gpt2lib.devices import find_device
-from gpt2lib.finetuning.adaptation import RATE as ADAPTATION_RATE
 from gpt2lib.finetuning.adaptation import (
+    ADAPTATION_RATE,
     adapt_to_texts,
     text_windows,
     texts_as_ids,
