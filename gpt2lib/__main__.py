@@ -129,6 +129,18 @@ def _add_finetune(verb):
     )
     verb.add_argument("--epochs", type=int, help="the task's default if not given")
     verb.add_argument("--batch-size", type=int, default=16)
+    _add_task_options(verb)
+    verb.add_argument(
+        "--skip-bad-rows", action="store_true", help="leave out unusable rows"
+    )
+    verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    verb.add_argument("--seed", type=int, default=0)
+    _add_device(verb)
+    verb.add_argument("--resume", action="store_true", help="continue this run")
+    verb.set_defaults(run=_finetune)
+
+
+def _add_task_options(verb):
     verb.add_argument("--balance", action="store_true", help="drop surplus ham or spam")
     verb.add_argument(
         "--adapt",
@@ -140,16 +152,11 @@ def _add_finetune(verb):
         help="first read the texts without labels, by default once (spam)",
     )
     verb.add_argument(
-        "--learn-prompt", action="store_true", help="include the prompt in the loss"
+        "--learn-prompt",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="include the prompt in the loss",
     )
-    verb.add_argument(
-        "--skip-bad-rows", action="store_true", help="leave out unusable rows"
-    )
-    verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
-    verb.add_argument("--seed", type=int, default=0)
-    _add_device(verb)
-    verb.add_argument("--resume", action="store_true", help="continue this run")
-    verb.set_defaults(run=_finetune)
 
 
 def _add_evaluate(verb):

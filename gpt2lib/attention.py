@@ -149,26 +149,34 @@ class MultiHeadAttention(nn.Module):
     def forward(self, x: torch.Tensor, cache: "KVCache | None" = None) -> torch.Tensor:
         """With a `KVCache`, x continues the positions the cache already holds."""
         queries, keys, values = self.queries_keys_values(x)
+        mask = None
         if cache is not None:
             keys, values = cache.append(keys, values)
+            mask = cache.mask
         check_positions(keys.shape[2], self.context_length)
-        context = self.attend(queries, keys, values)
+        context = self.attend(queries, keys, values, mask)
         return self.out_proj(context.transpose(1, 2).flatten(2))
 
     def attend(
-        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+        self,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Values weighted by `attention_weights`, in torch's fused call.
 
         Shapes: (B, H, T_q, D), two of (B, H, T_k, D) -> (B, H, T_q, D)
         """
         T_q, T_k = queries.shape[2], keys.shape[2]
-        mask = None
-        if 1 < T_q < T_k:  # is_causal would align them with the first keys
+        if mask is not None:
+            mask = mask[..., :T_k]
+        elif 1 < T_q < T_k:  # is_causal would align them with the first keys
             mask = queries.new_ones(T_q, T_k, dtype=torch.bool).tril(T_k - T_q)
+        causal = mask is None and T_q == T_k
         dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(
-            queries, keys, values, mask, dropout, is_causal=T_q == T_k
+            queries, keys, values, mask, dropout, is_causal=causal
         )
 
 
@@ -197,6 +205,7 @@ class KVCache:
         self.length = 0
         self.keys: torch.Tensor | None = None
         self.values: torch.Tensor | None = None
+        self.mask: torch.Tensor | None = None  # for a single query: what it may read
 
     def append(
         self, keys: torch.Tensor, values: torch.Tensor

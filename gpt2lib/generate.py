@@ -68,7 +68,7 @@ def stream(
 
     Shapes: idx (B, T) -> yields (B,)
     """
-    _check_head(model)
+    check_can_continue(model)
     limit = model.cfg.context_length
     context_size = limit if context_size is None else min(context_size, limit)
     if context_size < 1:
@@ -119,67 +119,8 @@ def _steps(model, idx, max_new_tokens, context_size, choose, eos_id):
             unread = next_ids[:, None]
 
 
-def generate_ragged(
-    model: GPTModel,
-    prompts: list[list[int]],
-    max_new_tokens: int | None = None,
-    eos_id: int | None = None,
-    batch_size: int = 64,
-    vocab_size: int | None = None,
-) -> list[list[int]]:
-    """Greedy continuations of prompts of different lengths, in batches.
-
-    Rows are aligned on the left, without padding: shorter prompts are continued while
-    longer ones are still being read. The ids are those of one prompt at a time, as
-    many as the context holds if max_new_tokens is None; arguments as in `generate`.
-
-    Returns: the new ids of each prompt, eos_id included.
-
-    Raises:
-        ValueError: a prompt that is empty or leaves no room in the context.
-    """
-    _check_head(model)
-    limit = model.cfg.context_length
-    wrong = [len(ids) for ids in prompts if not 0 < len(ids) < limit]
-    if wrong:
-        raise ValueError(
-            f"a prompt has {wrong[0]} ids, but must have 1 to {limit - 1}, to leave "
-            "room for an answer in the context: shorten it"
-        )
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    answers: dict[int, list[int]] = {}
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        rows = [prompts[i] for i in chosen]
-        new = limit if max_new_tokens is None else max_new_tokens
-        ends = [min(len(ids) + new, limit) for ids in rows]
-        answers |= zip(chosen, _continue_all(model, rows, ends, eos_id, vocab_size))
-    return [answers[i] for i in range(len(prompts))]
-
-
-def _continue_all(model, prompts, ends, eos_id, vocab_size):
-    """New ids for each prompt of a batch, which is sorted by length."""
-    caches, new = model.new_caches(max(ends)), [[] for _ in prompts]
-    unread = torch.tensor([ids[: len(prompts[0])] for ids in prompts])
-    modules, going = list(model.modules()), True
-    while going:
-        with torch.inference_mode(), evaluating(modules):
-            logits = next_token_logits(model, unread.to(model.device), caches)
-        logits = logits[:, :vocab_size]
-        check_logits(logits)
-        column, place, going = logits.argmax(dim=-1).tolist(), caches[0].length, False
-        for i, prompt in enumerate(prompts):
-            if place < len(prompt):
-                column[i] = prompt[place]
-                going = True
-            elif place < ends[i] and new[i][-1:] != [eos_id]:
-                new[i].append(column[i])
-                going = going or (place + 1 < ends[i] and column[i] != eos_id)
-        unread = torch.tensor(column)[:, None]
-    return new
-
-
-def _check_head(model):
+def check_can_continue(model: GPTModel) -> None:
+    """Raises ValueError for a model whose head predicts classes."""
     if model.cfg.n_classes:
         raise ValueError(
             f"this model has a classification head for {model.cfg.n_classes} classes "
@@ -239,7 +180,7 @@ def sample(
 def draw(
     probabilities: torch.Tensor, generator: torch.Generator | None = None
 ) -> torch.Tensor:
-    """Samples one id per row from its probabilities (inverse transform sampling).
+    """Samples one id per row from its probabilities.
 
     One uniform number per row, drawn on the generator's device, gives the same ids on
     every device; `torch.multinomial` does not.
@@ -247,10 +188,20 @@ def draw(
     Shapes: (B, V) -> (B,) int64
     """
     device = generator.device if generator is not None else probabilities.device
-    point = 1 - torch.rand(len(probabilities), 1, generator=generator, device=device)
+    points = 1 - torch.rand(len(probabilities), generator=generator, device=device)
+    return draw_at(points, probabilities)
+
+
+def draw_at(points: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+    """The id at a point in (0, 1] of each row's cumulative probabilities.
+
+    With uniform points, this is inverse transform sampling.
+
+    Shapes: (B,), (B, V) -> (B,) int64
+    """
     ends = probabilities.cumsum(dim=-1)
-    point = point.to(ends.device) * ends[:, -1:]  # > 0: no id of probability 0
-    return torch.searchsorted(ends, point).squeeze(-1)
+    reached = points.to(ends.device)[:, None] * ends[:, -1:]  # > 0: no impossible id
+    return torch.searchsorted(ends, reached).squeeze(-1)
 
 
 def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:

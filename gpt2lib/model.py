@@ -163,12 +163,19 @@ class GPTModel(nn.Module):
         return [KVCache(capacity) for _ in self.trf_blocks]
 
     def hidden_states(
-        self, ids: torch.Tensor, caches: list[KVCache] | None = None
+        self,
+        ids: torch.Tensor,
+        caches: list[KVCache] | None = None,
+        positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The final vectors (B, T, C) of ids (B, T), the input of the output head."""
+        """The final vectors (B, T, C) of ids (B, T), the input of the output head.
+
+        Positions count on from what the caches hold, unless given, as (B, T).
+        """
         start = caches[0].length if caches else 0
         self.check_ids(ids, start)
-        positions = torch.arange(start, start + ids.shape[1], device=ids.device)
+        if positions is None:
+            positions = torch.arange(start, start + ids.shape[1], device=ids.device)
         x = self.drop_emb(self.tok_emb(ids) + self.pos_emb(positions))
         no_caches: list[None] = [None] * len(self.trf_blocks)
         for block, cache in zip(self.trf_blocks, caches or no_caches, strict=True):

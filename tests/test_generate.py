@@ -8,7 +8,8 @@ from small import SMALL, lively
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from gpt2lib import GPTModel, generate, stream
-from gpt2lib.generate import draw, generate_ragged, keep_top_k, keep_top_p, sample
+from gpt2lib.finetuning import generate_ragged
+from gpt2lib.generate import draw, keep_top_k, keep_top_p, sample
 
 
 def prompts(rows=3, length=5):

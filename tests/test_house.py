@@ -188,7 +188,7 @@ def test_the_readme_has_the_packages_own_map():
 @pytest.mark.parametrize(
     ("path", "most"),
     [  # what a learner reads, and all that runs from ids to the next id
-        (("config", "tokenizer", "data", "attention", "model", "generate"), 1525),
+        (("config", "tokenizer", "data", "attention", "model", "generate"), 1490),
         (("config", "attention", "model", "fast", "generate"), 1165),
     ],
 )

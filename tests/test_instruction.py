@@ -19,6 +19,7 @@ from gpt2lib.finetuning import (
     alpaca_prompt,
     encode_pair,
     exact_match,
+    generate_ragged,
     reasoning_prompt,
     reasoning_response,
     respond,
@@ -26,7 +27,6 @@ from gpt2lib.finetuning import (
     split_response,
     token_f1,
 )
-from gpt2lib.generate import generate_ragged
 from gpt2lib.training import Trainer, TrainingSettings, evaluate, total_loss
 
 
@@ -215,6 +215,10 @@ def test_an_answer_that_is_missing_is_never_right(tokenizer):
         def answers(self, model, rows):
             return [("thought", None, True), ("thought", "2", False)]
 
+        def perplexity(self, model, rows):
+            return 1.0
+
     rows = [Reasoning("a", "b", "2")] * 2
     figures = Mute(tokenizer, 64).measure(None, {"test": rows})
-    assert figures == {"exact_match": 0.5, "format_kept": 0.5, "stops": 0.5}
+    shares = {"exact_match": 0.5, "format_kept": 0.5, "stops": 0.5}
+    assert figures == shares | {"response_perplexity": 1.0}

@@ -2,6 +2,7 @@
 
 In reading order:
 
+    responses       many prompts, many responses: batches of different lengths
     tasks           the base class of all tasks
     classification  spam or ham: a classification head at the last real token
     instruction     Alpaca's template, loss on the response only, exact match
@@ -33,7 +34,6 @@ from gpt2lib.finetuning.classification import (
 from gpt2lib.finetuning.finetune import (
     TASKS,
     TRAINED,
-    batches_of,
     choose_trained,
     finetune,
     finetuning_rate,
@@ -52,7 +52,6 @@ from gpt2lib.finetuning.instruction import (
     exact_match,
     mean,
     parse_instruction,
-    respond,
     seed_prompt,
     token_f1,
 )
@@ -72,8 +71,13 @@ from gpt2lib.finetuning.reasoning import (
     reasoning_response,
     split_response,
 )
+from gpt2lib.finetuning.responses import (
+    generate_ragged,
+    respond,
+)
 from gpt2lib.finetuning.tasks import (
     Task,
+    batches_of,
 )
 from gpt2lib.training.records import (
     balanced,
@@ -112,6 +116,7 @@ __all__ = [
     "find_records",
     "finetune",
     "finetuning_rate",
+    "generate_ragged",
     "has_lora",
     "keep",
     "load_lora",

@@ -244,10 +244,14 @@ class SpamTask(Task):
     def fits(self, message: Message) -> bool:
         return True  # long messages are truncated, and counted by `measure`
 
-    def validate(self, model: GPTModel, messages: list[Message]) -> dict[str, float]:
+    def validate(
+        self, model: GPTModel, messages: list[Message], precision: str = "float32"
+    ) -> dict[str, float]:
+        """The loss, and the share of messages with the right label."""
         said = self._predicted(model, messages)
         right = sum(m.label == label for m, label in zip(messages, said))
-        return {"val_accuracy": right / len(messages)}
+        loss = super().validate(model, messages, precision)
+        return loss | {"val_accuracy": right / len(messages)}
 
     def measure(
         self, model: GPTModel, splits: dict[str, list[Message]]

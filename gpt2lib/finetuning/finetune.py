@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from gpt2lib import files
 from gpt2lib.config import POCKET
-from gpt2lib.data import PaddedBatches
 from gpt2lib.devices import find_device
 from gpt2lib.finetuning.adaptation import (
     ADAPTATION_RATE,
@@ -30,7 +29,6 @@ from gpt2lib.finetuning.reasoning import ReasoningTask
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import Tokenizer, end_of_text, tokenizer_of
-from gpt2lib.training.loss import Batch, evaluate, perplexity
 from gpt2lib.training.processes import process_count
 from gpt2lib.training.records import (
     balanced,
@@ -57,9 +55,12 @@ from gpt2lib.weights.saving import save_model
 from gpt2lib.weights.tensors import write_tensors
 from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
-TASKS = {task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)
+}
 TRAINED = (*PARTS, "lora")
-ONLY_FOR = {"balance": "spam", "adapt": "spam", "learn_prompt": "instruction"}
+ONLY_FOR: dict[str, type[Task]] = {"balance": SpamTask, "adapt": SpamTask}
+ONLY_FOR |= {name: task for task in TASKS.values() for name in task.options}
 VALIDATIONS = 8  # per run, evenly spaced
 
 
@@ -74,7 +75,6 @@ def finetune(
     batch_size: int = 16,
     balance: bool = False,
     adapt: int = 0,
-    learn_prompt: bool = False,
     skip_bad_rows: bool = False,
     resume: bool = False,
     device: str | torch.device | None = None,
@@ -92,33 +92,31 @@ def finetune(
         balance: drop rows until all labels are as frequent as the rarest (spam).
         adapt: first predict the texts' next tokens, without labels, for so many
             passes; of what `balance` dropped, too (spam).
-        learn_prompt: include the prompt in the loss (instruction).
         skip_bad_rows: leave out unusable rows instead of raising.
         resume: continue from the training state, if there is one.
         device: where to train; the best available if None.
-        settings: other fields of `TrainingSettings`.
+        settings: the task's own `options`, such as learn_prompt (instruction), and
+            other fields of `TrainingSettings`.
 
     Raises:
         FileNotFoundError: no such file or model.
         ValueError: unusable rows or settings.
         FloatingPointError: the loss or gradient norm is not finite.
     """
-    choices = {"balance": balance, "adapt": adapt, "learn_prompt": learn_prompt}
+    options = {n: settings.pop(n) for n in ONLY_FOR.keys() & settings.keys()}
+    choices = {"balance": balance, "adapt": adapt} | options
     _check_choices(task, train, choices, epochs, batch_size, settings)
     device = find_device(device)
     path = files.find_model(model)
     gpt, tokenizer = load_model(path), tokenizer_of(path)
-    options = {"learn_prompt": True} if learn_prompt else {}
     job = TASKS[task](tokenizer, gpt.cfg.context_length, **options)
     _check_model(job, model, gpt.cfg, train)
     seed = settings.get("seed", 0)
     splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
     facts: dict[str, Any] = {"task": task, "base": str(model), "train": train}
     facts |= {"data": _hash(data), "batch_size": batch_size} | choices
-    examples = [job.encode(row) for row in splits["training"]]
-    batches = PaddedBatches(examples, batch_size, seed)
     rate = job.rate * finetuning_rate(gpt.cfg.n_params, train)
-    steps = len(batches) * (epochs or job.epochs)
+    steps = math.ceil(len(splits["training"]) / batch_size) * (epochs or job.epochs)
     run = TrainingSettings(**{"learning_rate": rate} | settings | {"steps": steps})
     with working_folder(out, resume) as work:
         try_to_save(tokenizer, work)
@@ -127,7 +125,8 @@ def finetune(
             figures |= _adapt(job, gpt.to(device), splits, run, work, facts)
         gpt = choose_trained(job.equip(gpt, seed), train, seed)
         counts["trained_parameters"] = sum(p.numel() for p in trained(gpt).values())
-        trainer = Trainer(gpt.to(device), run, **facts | counts)
+        batches = job.batches(gpt.to(device), splits["training"], batch_size, seed)
+        trainer = Trainer(gpt, run, loss=job.loss_of(gpt), **facts | counts)
         go_on(trainer, work)
         figures |= counts
         figures |= train_best(trainer, batches, job, splits, Path(out), tokenizer)
@@ -163,9 +162,9 @@ def _check_choices(task, train, choices, epochs, batch_size, settings):
     if train not in TRAINED:
         raise ValueError(f"train must be one of {TRAINED}, got {train!r}")
     for name, only in ONLY_FOR.items():
-        if choices[name] and task != only:
+        if choices.get(name) and task != only.name:
             raise ValueError(
-                f"{name} is for the task {only}, not for {task}: leave it out"
+                f"{name} is for the task {only.name}, not for {task}: leave it out"
             )
     check_whole("adapt", choices["adapt"], 0)
     if choices["adapt"] and train == "lora":
@@ -262,7 +261,7 @@ def finetuning_rate(n_params: int, train: str = "all") -> float:
 
 def train_best(
     trainer: Trainer,
-    batches: PaddedBatches,
+    batches: Any,
     job: Task,
     splits: dict[str, list],
     out: Path,
@@ -270,13 +269,11 @@ def train_best(
 ) -> dict[str, Any]:
     """Trains to the end, and saves to `out` what was best on the validation split.
 
-    Best is the highest accuracy, if the task has one, then the lowest loss. After an
-    interrupt, it is the best so far.
+    After an interrupt, that is the best so far; see `Task.validate` and `Task.batches`.
 
     Returns: the figures of the run and of its best validation.
     """
     model, work = trainer.model, out / "training"
-    validation = batches_of(job, splits["validation"])
     metrics = Metrics(work / METRICS)
     if trainer.step:
         read_kept(model, work / BEST)  # only to check it
@@ -284,8 +281,8 @@ def train_best(
         (work / BEST).unlink(missing_ok=True)
 
     def validate():
-        figures = {"val_loss": evaluate(model, validation, trainer.settings.precision)}
-        figures |= job.validate(model, splits["validation"])
+        precision = trainer.settings.precision
+        figures = job.validate(model, splits["validation"], precision)
         earlier = max(map(_merit, _validations(metrics)), default=(0, -math.inf))
         if math.isfinite(figures["val_loss"]) and _merit(figures) > earlier:
             keep(model, work / BEST)
@@ -293,7 +290,8 @@ def train_best(
 
     every = math.ceil(trainer.settings.steps / VALIDATIONS)
     try:
-        run_to_end(trainer, batches.batch, validate, work, every)
+        notes = getattr(batches, "notes", dict)
+        run_to_end(trainer, batches.batch, validate, work, every, notes)
     finally:
         if (work / BEST).exists() and (work / CHECKPOINT).exists():
             restore(model, work / BEST)
@@ -309,28 +307,13 @@ def _validations(metrics):
     return [measured for measured in metrics.read() if "val_loss" in measured]
 
 
-def batches_of(job: Task, rows: list) -> list[Batch]:
-    """All rows of a task once, as padded batches, for measuring."""
-    batches = PaddedBatches([job.encode(row) for row in rows], 64)
-    return [batches.batch(step) for step in range(len(batches))]
-
-
-def measure_test(job: Task, model: GPTModel, splits: dict[str, list]) -> dict[str, Any]:
-    """A task's figures on the test split; with perplexity, if responses are text."""
-    figures = job.measure(model, splits)
-    if job.has_base:
-        loss = evaluate(model, batches_of(job, splits["test"]))
-        figures["response_perplexity"] = perplexity(loss)
-    return figures
-
-
 def measure_beside(
     job: Task, model: GPTModel, base: str | Path, splits: dict[str, list]
 ) -> dict[str, Any]:
     """The figures of a finetuned model, and those of its base model, as base_..."""
-    figures = measure_test(job, model, splits)
+    figures = job.measure(model, splits)
     if job.has_base:
-        before = measure_test(job, load_model(base, device=model.device), splits)
+        before = job.measure(load_model(base, device=model.device), splits)
         figures |= {f"base_{name}": value for name, value in before.items()}
     return figures
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from gpt2lib.data import IGNORED, Example
-from gpt2lib.finetuning.tasks import Task
-from gpt2lib.generate import generate_ragged
+from gpt2lib.finetuning.responses import respond
+from gpt2lib.finetuning.tasks import Task, batches_of
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import Tokenizer, end_of_text
+from gpt2lib.training.loss import evaluate, perplexity
 
 PREAMBLE = "Below is an instruction that describes a task"
 REQUEST = "Write a response that appropriately completes the request."
@@ -76,34 +77,6 @@ def encode_pair(
     return ids[:-1], [IGNORED] * given + ids[1 + given :]
 
 
-def respond(
-    model: GPTModel,
-    prompts: list[str],
-    tokenizer: Tokenizer,
-    max_new_tokens: int | None = None,
-    batch_size: int = 64,
-) -> list[tuple[str, bool]]:
-    """A greedy response to each prompt, and whether <|endoftext|> ended it.
-
-    Args:
-        max_new_tokens: as many as fit in the context if None.
-
-    Returns: [(text, stopped), ...]
-
-    Raises:
-        ValueError: a prompt that leaves no room in the context.
-    """
-    ids = [tokenizer.encode_ordinary(prompt) for prompt in prompts]
-    answers = generate_ragged(
-        model, ids, max_new_tokens, tokenizer.eot_token, batch_size, tokenizer.n_vocab
-    )
-    return [
-        (tokenizer.decode([id for id in new if id != tokenizer.eot_token]), stopped)
-        for new in answers
-        for stopped in [new[-1:] == [tokenizer.eot_token]]
-    ]
-
-
 def exact_match(said: str, wanted: str) -> bool:
     """Whether two texts are equal, up to white space around them."""
     return said.strip() == wanted.strip()
@@ -128,7 +101,7 @@ def mean(values: Iterable[float]) -> float:
 class ResponseTask(Task):
     """The base class of tasks whose rows have a `prompt` and a `response`."""
 
-    learn_prompt = False
+    learn_prompt: bool = False
 
     @abstractmethod
     def prompt(self, row: Any) -> str:
@@ -143,6 +116,10 @@ class ResponseTask(Task):
         pair = self.prompt(row), self.response(row)
         return encode_pair(*pair, self.tokenizer, self.learn_prompt)
 
+    def perplexity(self, model: GPTModel, rows: list) -> float:
+        """Per token of the responses."""
+        return perplexity(evaluate(model, batches_of(self, rows)))
+
     def says(self, model: GPTModel, rows: list) -> list[tuple[str, bool]]:
         """The response to each row, and whether <|endoftext|> ended it."""
         prompts = [self.prompt(row) for row in rows]
@@ -155,12 +132,7 @@ class InstructionTask(ResponseTask):
     """Following instructions."""
 
     name = "instruction"
-
-    def __init__(
-        self, tokenizer: Tokenizer, context_length: int, learn_prompt: bool = False
-    ):
-        super().__init__(tokenizer, context_length)
-        self.learn_prompt = learn_prompt
+    options = {"learn_prompt": False}
 
     def parse(self, record: dict) -> Instruction:
         return parse_instruction(record)
@@ -195,4 +167,5 @@ class InstructionTask(ResponseTask):
             "exact_match": mean(exact_match(*pair) for pair in pairs),
             "token_f1": mean(token_f1(*pair) for pair in pairs),
             "stops": mean(stopped for _, stopped in answers),
+            "response_perplexity": self.perplexity(model, splits["test"]),
         }

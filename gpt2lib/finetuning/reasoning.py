@@ -114,4 +114,5 @@ class ReasoningTask(ResponseTask):
             ),
             "format_kept": mean(answer is not None for _, answer, _ in answers),
             "stops": mean(stopped for *_, stopped in answers),
+            "response_perplexity": self.perplexity(model, splits["test"]),
         }

@@ -4,9 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from gpt2lib.data import Example
+from torch import nn
+
+from gpt2lib.data import Example, PaddedBatches
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import Tokenizer
+from gpt2lib.training.loss import Batch, LossOf, evaluate
 
 
 class Task(ABC):
@@ -20,6 +23,7 @@ class Task(ABC):
         has_base: whether the base model can do the task too, so that its figures are
             reported for comparison.
         settings: further entries for the model's config.json.
+        options: what the task lets one choose, with defaults; attributes, too.
     """
 
     name: str
@@ -28,10 +32,15 @@ class Task(ABC):
     rate = 1.0
     has_base = True
     settings: dict = {}
+    options: dict[str, Any] = {}
 
-    def __init__(self, tokenizer: Tokenizer, context_length: int):
+    def __init__(self, tokenizer: Tokenizer, context_length: int, **options: Any):
         self.tokenizer = tokenizer
         self.context_length = context_length
+        if unknown := options.keys() - self.options.keys():
+            raise TypeError(f"the task {self.name} has no option {unknown.pop()!r}")
+        for name, value in (self.options | options).items():
+            setattr(self, name, value)
 
     @abstractmethod
     def parse(self, record: Any) -> Any:
@@ -60,10 +69,32 @@ class Task(ABC):
         """Gives the model, in place, what the task needs, such as another head."""
         return model
 
-    def validate(self, model: GPTModel, rows: list) -> dict[str, float]:
-        """Figures, besides the loss, by which the best weights of a run are chosen."""
-        return {}
+    def batches(self, model: GPTModel, rows: list, batch_size: int, seed: int) -> Any:
+        """What to train on: batch(step), and len() steps a pass; `model` is untrained.
+
+        If it has `notes`, these are measurements of the last batch, by name.
+        """
+        return PaddedBatches([self.encode(row) for row in rows], batch_size, seed)
+
+    def loss_of(self, model: GPTModel) -> nn.Module:
+        """What training minimises."""
+        return LossOf(model)
+
+    def validate(
+        self, model: GPTModel, rows: list, precision: str = "float32"
+    ) -> dict[str, float]:
+        """Figures by which the best weights of a run are chosen.
+
+        Best is the highest val_accuracy, if there is one, then the lowest val_loss.
+        """
+        return {"val_loss": evaluate(model, batches_of(self, rows), precision)}
 
     @abstractmethod
     def measure(self, model: GPTModel, splits: dict[str, list]) -> dict[str, Any]:
         """The figures on the test split, by name."""
+
+
+def batches_of(job: Task, rows: list) -> list[Batch]:
+    """All rows of a task once, as padded batches, for measuring."""
+    batches = PaddedBatches([job.encode(row) for row in rows], 64)
+    return [batches.batch(step) for step in range(len(batches))]

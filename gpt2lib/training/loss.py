@@ -14,7 +14,7 @@ from gpt2lib.devices import autocast, move
 from gpt2lib.generate import evaluating
 from gpt2lib.model import GPTModel
 
-Batch = tuple[torch.Tensor, torch.Tensor]  # inputs and targets, (B, T) each
+Batch = tuple[torch.Tensor, ...]  # inputs and targets, (B, T) each, and what else
 
 
 def total_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -33,6 +33,8 @@ def total_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 class LossOf(nn.Module):
     """A model and its `total_loss`; the output head skips IGNORED positions.
 
+    What training minimises is this, divided by `count`.
+
     Shapes: inputs (B, T), targets (B, T) -> ()
     """
 
@@ -46,6 +48,10 @@ class LossOf(nn.Module):
             return total_loss(self.model.out_head(hidden), targets)
         logits = self.model.out_head(hidden[learned])
         return _LossInPlace.apply(logits, targets[learned])
+
+    def count(self, inputs: torch.Tensor, targets: torch.Tensor) -> int:
+        """The number of tokens that a batch is averaged over."""
+        return count_tokens(targets)
 
 
 class _LossInPlace(torch.autograd.Function):
@@ -73,6 +79,20 @@ class _LossInPlace(torch.autograd.Function):
     def backward(ctx, gradient):
         (own_gradient,) = ctx.saved_tensors
         return own_gradient.mul_(gradient), None
+
+
+def token_log_probs(
+    model: GPTModel, inputs: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """log p of each target in nats, with gradients; 0 where it is IGNORED.
+
+    Shapes: inputs (B, T), targets (B, T) -> (B, T)
+    """
+    learned = targets != IGNORED
+    logits = model.out_head(model.hidden_states(inputs)[learned]).float()
+    chosen = logits.gather(-1, targets[learned][:, None]).squeeze(-1)
+    log_probs = chosen - logits.logsumexp(dim=-1)
+    return log_probs.new_zeros(targets.shape).masked_scatter(learned, log_probs)
 
 
 def count_tokens(targets: torch.Tensor) -> int:

@@ -99,13 +99,15 @@ def run_to_end(
     validate: Callable[[], dict[str, float]],
     work: Path,
     checkpoint_every: int,
+    notes: Callable[[], dict[str, float]] = dict,
 ) -> list[dict]:
     """Trains to the last step; the first process measures, validates and saves.
 
     Args:
-        batches: step -> (inputs, targets).
+        batches: step -> the batch, as `Trainer.run`.
         validate: called before the training state is saved; returns figures by name,
             including val_loss.
+        notes: called after each step; returns further measurements of it.
 
     Returns: all measurements, as `Metrics.read`.
 
@@ -124,7 +126,7 @@ def run_to_end(
             if not is_first:
                 continue
             speed = {"tokens_per_second": done.tokens_per_second}
-            metrics.add(**dataclasses.asdict(done) | speed)
+            metrics.add(**dataclasses.asdict(done) | speed | notes())
             bar.set_postfix_str(
                 f"loss {done.loss:.3f}, {done.tokens_per_second:,.0f} tokens/s", False
             )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -154,6 +155,7 @@ class Trainer:
 
     Args:
         processes: rank and world size; see `connected`.
+        loss: what to minimise, a module like `LossOf`, the default.
         facts: by name, what else must be the same when a run is resumed.
     """
 
@@ -162,6 +164,7 @@ class Trainer:
         model: GPTModel,
         settings: TrainingSettings,
         processes: Processes | None = None,
+        loss: Any = None,
         **facts: object,
     ):
         check_not_prepared(model, "trained")
@@ -174,7 +177,8 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             decay_groups(model, settings.weight_decay), betas=(0.9, 0.95), fused=True
         )
-        self._loss_of: Callable[..., torch.Tensor] = LossOf(model)
+        self.loss = loss or LossOf(model)
+        self._loss_of: Callable[..., torch.Tensor] = self.loss
         if settings.compile:
             self._loss_of = torch.compile(self._loss_of)
         if self.processes.count > 1:
@@ -186,13 +190,13 @@ class Trainer:
         """Trains to the last step, yielding `Progress` after each.
 
         Args:
-            batches: step -> (inputs, targets) of the whole batch, for all processes.
+            batches: step -> the whole batch, for all processes.
         """
         while self.step < self.settings.steps:
             yield self.train_step(*batches(self.step))
 
-    def train_step(self, inputs: torch.Tensor, targets: torch.Tensor) -> Progress:
-        """One update from one batch; the loss is averaged over its tokens.
+    def train_step(self, *batch: torch.Tensor) -> Progress:
+        """One update from one batch: inputs, targets, and what else the loss takes.
 
         Shapes: inputs (B, T), targets (B, T)
 
@@ -201,9 +205,9 @@ class Trainer:
             FloatingPointError: loss or gradient norm not finite; weights are unchanged.
         """
         start = time.perf_counter()
-        tokens = count_tokens(targets)
+        tokens = count_tokens(batch[1])
         rate = learning_rate_at(self.step, self.settings)
-        loss = self._backward(inputs, targets, max(1, tokens))
+        loss = self._backward(batch, max(1, self.loss.count(*batch)))
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.settings.clip
         ).item()
@@ -222,28 +226,26 @@ class Trainer:
         self.history.append(done)
         return done
 
-    def _backward(self, inputs, targets, tokens):
+    def _backward(self, batch, units):
         """Gradients of the batch's mean loss, by micro-batches; returns that loss.
 
         DDP averages the gradients of all processes, so each multiplies its own by
         their number.
         """
         count, device = self.processes.count, self.model.device
-        inputs, targets = self._own_rows(inputs), self._own_rows(targets)
-        rows = self.settings.micro_batch_size or len(inputs)
-        parts = list(zip(inputs.split(rows), targets.split(rows)))
+        own = [self._own_rows(tensor) for tensor in batch]
+        rows = self.settings.micro_batch_size or len(own[0])
+        parts = list(zip(*(tensor.split(rows) for tensor in own)))
         self.model.train()
         self.optimizer.zero_grad()
         loss = torch.zeros((), device=device)
         with self._randomness():
-            for i, (inputs, targets) in enumerate(parts):
+            for i, tensors in enumerate(parts):
                 waiting = count > 1 and i + 1 < len(parts)
                 with self._loss_of.no_sync() if waiting else nullcontext():
                     with autocast(device, self.settings.precision):
-                        part = self._loss_of(
-                            move(inputs, device), move(targets, device)
-                        )
-                        part = part / tokens
+                        part = self._loss_of(*(move(t, device) for t in tensors))
+                        part = part / units
                     (part * count).backward()
                 loss += part.detach()
         if count > 1:
