@@ -157,6 +157,12 @@ def _add_task_options(verb):
         default=argparse.SUPPRESS,
         help="include the prompt in the loss",
     )
+    for name, kind, text in (
+        ("--samples", int, "answers to each question (reinforcement)"),
+        ("--max-new-tokens", int, "of an answer (reinforcement)"),
+        ("--kl", float, "weight of the divergence from --model (reinforcement)"),
+    ):
+        verb.add_argument(name, type=kind, default=argparse.SUPPRESS, help=text)
 
 
 def _add_evaluate(verb):

@@ -1,6 +1,7 @@
 """Word problems about gains and losses, with step-by-step reasoning.
 
-`python -m gpt2lib.course.reasoning_data` writes data/reasoning/problems.jsonl. The
+`python -m gpt2lib.course.reasoning_data` writes data/reasoning/problems.jsonl, and
+data/practice/problems.jsonl: longer ones, too, with answers only, to practise on. The
 wordings are in a table with one block per scene.
 """
 
@@ -15,6 +16,8 @@ from gpt2lib.files import DATA, write_text
 
 FILE = DATA / "reasoning" / "problems.jsonl"
 NUMBER = 3000
+PRACTICE = DATA / "practice" / "problems.jsonl"
+PRACTISED = (200, 100, 100, 200, 400, 600, 600, 600)  # of one step, of two ...
 LARGEST = 58  # up to 58, a number after a space is one token in pocket
 
 
@@ -88,8 +91,20 @@ def problem_lines():
     return "".join(json.dumps(record(problem)) + "\n" for problem in drawn)
 
 
+def practice_lines():
+    """The content of data/practice/problems.jsonl; its problems are of 1 to 8 steps."""
+    rows = []
+    for steps, count in enumerate(PRACTISED, start=1):
+        kind = f"{steps}_step" if steps == 1 else f"{steps}_steps"
+        for question, _, answer in islice(problems(f"practice {steps}", steps), count):
+            rows.append({"question": question, "answer": answer, "kind": kind})
+    random.Random("practice").shuffle(rows)
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
 SCENES = read_blocks("reasoning-scenes")
 
 
 if __name__ == "__main__":
     write_text(FILE, problem_lines())
+    write_text(PRACTICE, practice_lines())

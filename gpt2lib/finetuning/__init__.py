@@ -7,6 +7,7 @@ In reading order:
     classification  spam or ham: a classification head at the last real token
     instruction     Alpaca's template, loss on the response only, exact match
     reasoning       a question, a thought that leads to the answer, the answer
+    reinforcement   trial and reward: groups of answers, the better ones reinforced
     adaptation      reading the texts of a task before learning its labels
     lora            low-rank adaptation: few trained parameters, merged in the end
     finetune        the whole run: a model and a file of examples -> a model, figures
@@ -71,6 +72,17 @@ from gpt2lib.finetuning.reasoning import (
     reasoning_response,
     split_response,
 )
+from gpt2lib.finetuning.reinforcement import (
+    PolicyLoss,
+    ReinforcementTask,
+    Rollouts,
+    Verifiable,
+    advantages,
+    clipped_objective,
+    kl_estimate,
+    parse_verifiable,
+    right_answer,
+)
 from gpt2lib.finetuning.responses import (
     generate_ragged,
     respond,
@@ -95,21 +107,27 @@ __all__ = [
     "LoRALinear",
     "Message",
     "NaiveBayes",
+    "PolicyLoss",
+    "Verifiable",
     "Reasoning",
     "ReasoningTask",
+    "ReinforcementTask",
     "ResponseTask",
+    "Rollouts",
     "SpamTask",
     "TASKS",
     "TRAINED",
     "Task",
     "adapt_to_texts",
     "add_lora",
+    "advantages",
     "alpaca_prompt",
     "balanced",
     "batches_of",
     "best_naive_bayes",
     "choose_trained",
     "classify",
+    "clipped_objective",
     "confusion_matrix",
     "encode_pair",
     "exact_match",
@@ -119,11 +137,13 @@ __all__ = [
     "generate_ragged",
     "has_lora",
     "keep",
+    "kl_estimate",
     "load_lora",
     "mean",
     "merge_lora",
     "parse_instruction",
     "parse_message",
+    "parse_verifiable",
     "parse_reasoning",
     "read_records",
     "read_splits",
@@ -132,6 +152,7 @@ __all__ = [
     "replace_head",
     "respond",
     "restore",
+    "right_answer",
     "save_lora",
     "scores",
     "seed_prompt",

@@ -26,6 +26,7 @@ from gpt2lib.finetuning.classification import PARTS, SpamTask, train_only
 from gpt2lib.finetuning.instruction import InstructionTask
 from gpt2lib.finetuning.lora import add_lora, has_lora, merge_lora, save_lora
 from gpt2lib.finetuning.reasoning import ReasoningTask
+from gpt2lib.finetuning.reinforcement import ReinforcementTask
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import Tokenizer, end_of_text, tokenizer_of
@@ -56,7 +57,8 @@ from gpt2lib.weights.tensors import write_tensors
 from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (SpamTask, InstructionTask, ReasoningTask)
+    task.name: task
+    for task in (SpamTask, InstructionTask, ReasoningTask, ReinforcementTask)
 }
 TRAINED = (*PARTS, "lora")
 ONLY_FOR: dict[str, type[Task]] = {"balance": SpamTask, "adapt": SpamTask}
@@ -104,8 +106,8 @@ def finetune(
         FloatingPointError: the loss or gradient norm is not finite.
     """
     options = {n: settings.pop(n) for n in ONLY_FOR.keys() & settings.keys()}
-    choices = {"balance": balance, "adapt": adapt} | options
-    _check_choices(task, train, choices, epochs, batch_size, settings)
+    choices = {"balance": balance, "adapt": adapt}
+    _check_choices(task, train, choices, options, epochs, batch_size, settings)
     device = find_device(device)
     path = files.find_model(model)
     gpt, tokenizer = load_model(path), tokenizer_of(path)
@@ -114,10 +116,11 @@ def finetune(
     seed = settings.get("seed", 0)
     splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
     facts: dict[str, Any] = {"task": task, "base": str(model), "train": train}
-    facts |= {"data": _hash(data), "batch_size": batch_size} | choices
+    facts |= {"data": _hash(data), "batch_size": batch_size} | choices | job.chosen()
     rate = job.rate * finetuning_rate(gpt.cfg.n_params, train)
     steps = math.ceil(len(splits["training"]) / batch_size) * (epochs or job.epochs)
-    run = TrainingSettings(**{"learning_rate": rate} | settings | {"steps": steps})
+    usual = job.training | {"learning_rate": rate}
+    run = TrainingSettings(**usual | settings | {"steps": steps})
     with working_folder(out, resume) as work:
         try_to_save(tokenizer, work)
         figures: dict[str, Any] = {"task": task}
@@ -155,14 +158,15 @@ def _adapt(job, gpt, splits, run, work, facts):
     return adapt_to_texts(trainer, windows, ids_of("validation"), work / ADAPTATION)
 
 
-def _check_choices(task, train, choices, epochs, batch_size, settings):
+def _check_choices(task, train, choices, options, epochs, batch_size, settings):
     """Refuses at once what would otherwise fail only after reading the data."""
     if task not in TASKS:
         raise ValueError(f"the task must be one of {[*TASKS]}, got {task!r}")
     if train not in TRAINED:
         raise ValueError(f"train must be one of {TRAINED}, got {train!r}")
     for name, only in ONLY_FOR.items():
-        if choices.get(name) and task != only.name:
+        given = choices.get(name) or name in options
+        if given and task != only.name:
             raise ValueError(
                 f"{name} is for the task {only.name}, not for {task}: leave it out"
             )

@@ -64,7 +64,8 @@ def generate_ragged(
             if points is None:
                 ids = logits.argmax(dim=-1)
             else:
-                at = [points[i][len(answers[i])] for i in batch.rows]
+                # A row that has ended draws its last number again, to no effect.
+                at = [points[i][: len(answers[i]) + 1][-1] for i in batch.rows]
                 likely = (logits.float() / temperature).softmax(dim=-1)
                 ids = draw_at(torch.stack(at), likely)
             batch.write(ids.tolist(), answers, eos_id)

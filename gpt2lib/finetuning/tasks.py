@@ -22,6 +22,7 @@ class Task(ABC):
         rate: factor on the usual learning rate.
         has_base: whether the base model can do the task too, so that its figures are
             reported for comparison.
+        training: defaults of `TrainingSettings` that differ from the usual ones.
         settings: further entries for the model's config.json.
         options: what the task lets one choose, with defaults; attributes, too.
     """
@@ -31,6 +32,7 @@ class Task(ABC):
     epochs = 3
     rate = 1.0
     has_base = True
+    training: dict[str, Any] = {}
     settings: dict = {}
     options: dict[str, Any] = {}
 
@@ -41,6 +43,11 @@ class Task(ABC):
             raise TypeError(f"the task {self.name} has no option {unknown.pop()!r}")
         for name, value in (self.options | options).items():
             setattr(self, name, value)
+
+    def chosen(self) -> dict[str, Any]:
+        """The options by name; a function by its own name."""
+        values = {name: getattr(self, name) for name in self.options}
+        return {name: getattr(v, "__name__", v) for name, v in values.items()}
 
     @abstractmethod
     def parse(self, record: Any) -> Any:
