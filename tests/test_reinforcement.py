@@ -178,6 +178,16 @@ def test_groups_without_signal_are_left_out_and_counted(small, tokenizer):
     assert all(row.startswith("Question: ") for row in rows)
 
 
+def test_several_updates_share_the_answers_and_their_probabilities(small, tokenizer):
+    rollouts = Rollouts(job_of(tokenizer, updates=2), small, ROWS, 8, seed=0)
+    first = rollouts.batch(0)
+    with torch.no_grad():
+        small.final_norm.shift.zero_()
+    assert rollouts.batch(1) is first
+    assert not torch.equal(first[3], token_log_probs(small, *first[:2]))
+    assert not torch.equal(rollouts.batch(2)[0], first[0])
+
+
 def test_a_reward_that_never_differs_is_refused(small, tokenizer):
     job = job_of(tokenizer, reward=lambda row, text: 0.0)
     with pytest.raises(ValueError, match="all had the same reward"):
@@ -235,7 +245,7 @@ def base(small, tokenizer, tmp_path):
     return save_model(small, tmp_path / "base", tokenizer) or tmp_path / "base"
 
 
-@pytest.mark.parametrize("choice", [{}, {"train": "lora", "kl": 0.1}])
+@pytest.mark.parametrize("choice", [{}, {"train": "lora", "kl": 0.1, "updates": 2}])
 def test_a_run_that_was_interrupted_ends_as_the_unbroken_one(
     practice, base, tmp_path, monkeypatch, choice
 ):

@@ -293,6 +293,7 @@ def train_best(
         return figures
 
     every = math.ceil(trainer.settings.steps / VALIDATIONS)
+    every += -every % getattr(batches, "updates", 1)  # resume at a fresh draw
     try:
         notes = getattr(batches, "notes", dict)
         run_to_end(trainer, batches.batch, validate, work, every, notes)

@@ -154,7 +154,9 @@ class PolicyLoss(nn.Module):
 
 
 class Rollouts:
-    """Batches of the model's own answers, in groups, drawn anew for every step.
+    """Batches of the model's own answers, in groups.
+
+    They are drawn anew for every step, or for every so many (`updates`).
 
     Groups whose answers all have the same reward teach nothing and are left out. If
     none is left in several draws, the step has no effect.
@@ -175,7 +177,9 @@ class Rollouts:
         self.job, self.model, self.rows, self.size = job, model, rows, size
         self.seed = seed
         self.reference = copy.deepcopy(model).eval() if job.kl else None
+        self.updates = job.updates
         self.figures: dict[str, float] = {}
+        self._last: tuple[int, Batch] | None = None
 
     def __len__(self) -> int:
         return math.ceil(len(self.rows) / self.size)
@@ -189,8 +193,14 @@ class Rollouts:
         Raises:
             ValueError: at the first step, no group had answers of different rewards.
         """
+        draw = step // self.updates
+        if self._last is None or self._last[0] != draw:
+            self._last = draw, self._new_batch(draw)
+        return self._last[1]
+
+    def _new_batch(self, draw):
         for number in range(TRIES):
-            name = f"{self.seed} {step} {number}"
+            name = f"{self.seed} {draw} {number}"
             rng = random.Random(name)
             rows = rng.sample(self.rows, min(self.size, len(self.rows)))
             generator = torch.Generator().manual_seed(rng.getrandbits(62))
@@ -203,7 +213,7 @@ class Rollouts:
             } | by_kind(rows, rewards.mean(dim=1).tolist())
             if useful.any():
                 break
-        if step == 0 and not useful.any():
+        if draw == 0 and not useful.any():
             raise ValueError(
                 f"in each of {TRIES * len(rows)} groups of {self.job.samples} answers "
                 f"all had the same reward ({self.figures['reward']:.2f} on average in "
@@ -244,7 +254,7 @@ class Rollouts:
 class ReinforcementTask(Task):
     """Answering by trial and reward; see `Rollouts`.
 
-    Options: samples of each question; kl, the weight of the divergence from the model
+    Options: samples of each question; updates made from the same samples; kl, the weight of the divergence from the model
     that training began with; clip, see `clipped_objective`; scale, see `advantages`;
     max_new_tokens of an answer; reward, a function (row, text of the answer) -> number.
     An answer that does not come to its end gets the reward 0.
@@ -258,6 +268,7 @@ class ReinforcementTask(Task):
     settings = {"finetuning_task": "reasoning"}
     options = {
         "samples": 8,
+        "updates": 1,
         "kl": 0.0,
         "clip": 0.2,
         "scale": True,
@@ -265,6 +276,7 @@ class ReinforcementTask(Task):
         "reward": right_answer,
     }
     samples: int
+    updates: int
     kl: float
     clip: float
     scale: bool
@@ -274,6 +286,7 @@ class ReinforcementTask(Task):
     def __init__(self, tokenizer, context_length, **options):
         super().__init__(tokenizer, context_length, **options)
         check_whole("samples", self.samples, 2)
+        check_whole("updates", self.updates)
         check_whole("max_new_tokens", self.max_new_tokens)
         for name in ("kl", "clip"):
             value = getattr(self, name)

@@ -79,7 +79,8 @@ class Task(ABC):
     def batches(self, model: GPTModel, rows: list, batch_size: int, seed: int) -> Any:
         """What to train on: batch(step), and len() steps a pass; `model` is untrained.
 
-        If it has `notes`, these are measurements of the last batch, by name.
+        Two more are optional: `notes`, which returns measurements of the last batch,
+        and `updates`, the number of steps that share one.
         """
         return PaddedBatches([self.encode(row) for row in rows], batch_size, seed)
 

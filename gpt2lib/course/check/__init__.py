@@ -33,6 +33,12 @@ from gpt2lib.course.check.instructions import (
 )
 from gpt2lib.course.check.pretraining import decayed, hours, learning_rate, mean_loss
 from gpt2lib.course.check.reasoning import follow, majority, mask_turns, parse_record
+from gpt2lib.course.check.reinforcement import (
+    bandit_step,
+    clipped_loss,
+    group_advantages,
+    strict_reward,
+)
 from gpt2lib.course.check.report import WrongAnswer, exercise, expect
 from gpt2lib.course.check.spam import (
     fool,
@@ -93,6 +99,10 @@ __all__ = [
     "sliding",
     "mean_nats",
     "pass_at_k",
+    "group_advantages",
+    "clipped_loss",
+    "bandit_step",
+    "strict_reward",
     "WrongAnswer",
     "exercise",
     "expect",
