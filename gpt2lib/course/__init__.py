@@ -15,4 +15,5 @@ In reading order; the library imports none of it:
     ngram             the baseline: an n-gram model
     judge             measures how well a model tells stories
     pocket            trains the model in bin/pocket
+    thinker           trains the adapter in bin/thinker
 """

@@ -49,7 +49,7 @@ def share_right(model, tokenizer, steps, count=200):
     return sum(job.rewards(model, unseen(steps, count))) / count
 
 
-def make():
+def make_thinker():
     """Trains the adapter and writes it with its card; about 15 minutes."""
     model, tokenizer = add_lora(load_model()), load_tokenizer()
     job = ReasoningTask(tokenizer, model.cfg.context_length)
@@ -61,10 +61,10 @@ def make():
     for _ in tqdm(trainer.run(batches.batch), total=len(batches)):
         pass
     save_lora(model, ADAPTER, {"finetuning_task": job.name})
-    write_text(ADAPTER.parent / "README.md", card(load_thinker(), tokenizer))
+    write_text(ADAPTER.parent / "README.md", thinker_card(load_thinker(), tokenizer))
 
 
-def card(model, tokenizer, count=200):
+def thinker_card(model, tokenizer, count=200):
     """The card of the adapter, with its accuracy by length."""
     rows = []
     for steps in LENGTHS:
@@ -76,4 +76,4 @@ def card(model, tokenizer, count=200):
 
 
 if __name__ == "__main__":
-    make()
+    make_thinker()

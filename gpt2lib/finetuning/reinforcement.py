@@ -254,10 +254,11 @@ class Rollouts:
 class ReinforcementTask(Task):
     """Answering by trial and reward; see `Rollouts`.
 
-    Options: samples of each question; updates made from the same samples; kl, the weight of the divergence from the model
-    that training began with; clip, see `clipped_objective`; scale, see `advantages`;
-    max_new_tokens of an answer; reward, a function (row, text of the answer) -> number.
-    An answer that does not come to its end gets the reward 0.
+    Options: samples of each question; updates made from the same samples; kl, the
+    weight of the divergence from the model that training began with; clip, see
+    `clipped_objective`; scale, see `advantages`; max_new_tokens of an answer; reward, a
+    function (row, text of the answer) -> number. An answer that does not come to its
+    end gets the reward 0.
     """
 
     name = "reinforcement"
