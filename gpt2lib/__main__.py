@@ -157,6 +157,13 @@ def _add_task_options(verb):
         default=argparse.SUPPRESS,
         help="include the prompt in the loss",
     )
+    verb.add_argument(
+        "--beta",
+        type=float,
+        default=argparse.SUPPRESS,
+        help="preference: how much a gain in nats is worth, 0.1 by default; with less "
+        "of it the model moves further",
+    )
 
 
 def _add_evaluate(verb):

@@ -7,6 +7,7 @@ In reading order:
     classification  spam or ham: a classification head at the last real token
     instruction     Alpaca's template, loss on the response only, exact match
     reasoning       a question, a thought that leads to the answer, the answer
+    preference      of two texts one is liked better: direct preference optimization
     adaptation      reading the texts of a task before learning its labels
     lora            low-rank adaptation: few trained parameters, merged in the end
     finetune        the whole run: a model and a file of examples -> a model, figures
@@ -63,6 +64,20 @@ from gpt2lib.finetuning.lora import (
     merge_lora,
     save_lora,
 )
+from gpt2lib.finetuning.preference import (
+    Preference,
+    PreferenceBatches,
+    PreferenceLoss,
+    PreferenceTask,
+    divergence,
+    dpo_loss,
+    encode_preference,
+    log_probs_of,
+    margins,
+    pair_log_probs,
+    parse_preference,
+    text_log_probs,
+)
 from gpt2lib.finetuning.reasoning import (
     Reasoning,
     ReasoningTask,
@@ -95,6 +110,10 @@ __all__ = [
     "LoRALinear",
     "Message",
     "NaiveBayes",
+    "Preference",
+    "PreferenceBatches",
+    "PreferenceLoss",
+    "PreferenceTask",
     "Reasoning",
     "ReasoningTask",
     "ResponseTask",
@@ -111,7 +130,10 @@ __all__ = [
     "choose_trained",
     "classify",
     "confusion_matrix",
+    "divergence",
+    "dpo_loss",
     "encode_pair",
+    "encode_preference",
     "exact_match",
     "find_records",
     "finetune",
@@ -120,10 +142,14 @@ __all__ = [
     "has_lora",
     "keep",
     "load_lora",
+    "log_probs_of",
+    "margins",
     "mean",
     "merge_lora",
+    "pair_log_probs",
     "parse_instruction",
     "parse_message",
+    "parse_preference",
     "parse_reasoning",
     "read_records",
     "read_splits",
@@ -138,6 +164,7 @@ __all__ = [
     "split",
     "split_by_first",
     "split_response",
+    "text_log_probs",
     "text_windows",
     "texts_as_ids",
     "token_f1",
