@@ -1,4 +1,4 @@
-"""The pairs of stories: judged again, of the form TRL reads, from openings of their own."""
+"""The pairs of stories: judged again, in the form TRL reads, each opening once."""
 
 import json
 
