@@ -22,6 +22,7 @@ FILE = DATA / "preferences" / "stories.jsonl"
 PREFERENCE_SEED = 3_000_000  # for stories used nowhere else
 OPENINGS = 1500
 TRIES = 8  # stories from each opening
+PAIRS = 1000  # at most
 OPENING = re.compile(r"(\S+\s+){5}\S+")  # six words
 
 
@@ -69,7 +70,8 @@ def pair_lines(count=OPENINGS):
     beginnings = [opening for opening in begun for _ in range(TRIES)]
     ends = iter(continuations(load_model(), load_tokenizer(), beginnings))
     pairs = [pair(opening, [next(ends) for _ in range(TRIES)]) for opening in begun]
-    return "".join(json.dumps(found) + "\n" for found in pairs if found)
+    records = [found for found in pairs if found][:PAIRS]
+    return "".join(json.dumps(record) + "\n" for record in records)
 
 
 if __name__ == "__main__":
