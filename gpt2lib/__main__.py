@@ -158,6 +158,7 @@ def _add_task_options(verb):
         help="include the prompt in the loss",
     )
     for name, kind, text in (
+        ("--beta", float, "what a gain in nats is worth, 0.1 by default (preference)"),
         ("--samples", int, "answers to each question (reinforcement)"),
         ("--max-new-tokens", int, "of an answer (reinforcement)"),
         ("--kl", float, "weight of the divergence from --model (reinforcement)"),

@@ -96,6 +96,80 @@ def second_shortcut_from_x(block, x):
     return x + block.ff(block.norm2(x + block.att(block.norm1(x))))
 
 
+def row_loses(rewards):
+    return (rewards - rewards[:, None]).sigmoid()
+
+
+def gaps_of_rewards(rewards):
+    return rewards[:, None] - rewards
+
+
+def best_of_all(rewards):
+    return rewards.softmax(-1).expand(len(rewards), -1).T
+
+
+def rewards_as_strengths(rewards):
+    return rewards[:, None] / (rewards[:, None] + rewards)
+
+
+def without_reference(reference, rewards, beta):
+    return (rewards / beta).softmax(-1)
+
+
+def beta_upside_down(reference, rewards, beta):
+    return (reference.log() + rewards * beta).softmax(-1)
+
+
+def tilted_only(reference, rewards, beta):
+    return reference * (rewards / beta).exp()
+
+
+def divided_by_infinity(reference, rewards, beta):
+    tilted = tilted_only(reference, rewards, beta)
+    return tilted / tilted.sum()
+
+
+def reference_forgotten(policy, reference, beta):
+    return -F.logsigmoid(beta * (policy[:, 0] - policy[:, 1])).mean()
+
+
+def columns_swapped(policy, reference, beta):
+    gained = policy - reference
+    return -F.logsigmoid(beta * (gained[:, 1] - gained[:, 0])).mean()
+
+
+def beta_outside(policy, reference, beta):
+    gained = policy - reference
+    return -beta * F.logsigmoid(gained[:, 0] - gained[:, 1]).mean()
+
+
+def log_of_sigmoid(policy, reference, beta):
+    gained = policy - reference
+    return -(beta * (gained[:, 0] - gained[:, 1])).sigmoid().log().mean()
+
+
+def summed_over_pairs(policy, reference, beta):
+    gained = policy - reference
+    return -F.logsigmoid(beta * (gained[:, 0] - gained[:, 1])).sum()
+
+
+def votes_of_all(policy, reference, winners, beta):
+    gained = policy - reference
+    won, lost = gained[:, winners], gained[:, 1 - winners]
+    return -F.logsigmoid(beta * (won - lost)).mean()
+
+
+def losers_win(policy, reference, winners, beta):
+    rows, gained = torch.arange(len(winners)), policy - reference
+    gap = gained[rows, 1 - winners] - gained[rows, winners]
+    return -F.logsigmoid(beta * gap).mean()
+
+
+def first_always_wins(policy, reference, winners, beta):
+    gained = policy - reference
+    return -F.logsigmoid(beta * (gained[:, 0] - gained[:, 1])).mean()
+
+
 def printing(*_):
     print("the right answer")
 
@@ -999,6 +1073,22 @@ WRONG = [
     (check.pass_at_k, none_is_right),
     (check.pass_at_k, all_are_right),
     (check.pass_at_k, zero_if_few_are_wrong),
+    (check.win_table, row_loses),
+    (check.win_table, gaps_of_rewards),
+    (check.win_table, best_of_all),
+    (check.win_table, rewards_as_strengths),
+    (check.best_policy, without_reference),
+    (check.best_policy, beta_upside_down),
+    (check.best_policy, tilted_only),
+    (check.best_policy, divided_by_infinity),
+    (check.preference_loss, reference_forgotten),
+    (check.preference_loss, columns_swapped),
+    (check.preference_loss, beta_outside),
+    (check.preference_loss, log_of_sigmoid),
+    (check.preference_loss, summed_over_pairs),
+    (check.loss_of_votes, votes_of_all),
+    (check.loss_of_votes, losers_win),
+    (check.loss_of_votes, first_always_wins),
     (check.group_advantages, divided_by_zero),
     (check.group_advantages, one_mean_for_all),
     (check.group_advantages, not_divided),
@@ -1110,6 +1200,32 @@ def test_known_slips_are_named():
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_slips_of_evaluation_are_named(checker, answer, words):
+    with pytest.raises(check.WrongAnswer, match=words):
+        checker(answer)
+
+
+@pytest.mark.parametrize(
+    ("checker", "answer", "words"),
+    [
+        (check.win_table, row_loses, "the row loses"),
+        (check.win_table, gaps_of_rewards, "not yet probabilities"),
+        (check.win_table, rewards_as_strengths, "is not a strength"),
+        (check.best_policy, without_reference, "without the reference"),
+        (check.best_policy, beta_upside_down, "β divides"),
+        (check.best_policy, tilted_only, "the sum is not 1"),
+        (check.best_policy, divided_by_infinity, "overflows"),
+        (check.preference_loss, reference_forgotten, "reference is missing"),
+        (check.preference_loss, columns_swapped, "first column is the chosen"),
+        (check.preference_loss, beta_outside, "inside the logarithm"),
+        (check.preference_loss, log_of_sigmoid, "F.logsigmoid"),
+        (check.preference_loss, summed_over_pairs, "mean over the pairs"),
+        (check.loss_of_votes, votes_of_all, "the votes of all"),
+        (check.loss_of_votes, losers_win, "the loser won"),
+        (check.loss_of_votes, first_always_wins, "votes are not looked at"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_slips_of_preferences_are_named(checker, answer, words):
     with pytest.raises(check.WrongAnswer, match=words):
         checker(answer)
 

@@ -14,6 +14,7 @@ In reading order; the library imports none of it:
     evaluation_data   tests of what a model remembers of a story
     ngram             the baseline: an n-gram model
     judge             measures how well a model tells stories
+    preference_data   pairs of stories of which one agrees with itself
     pocket            trains the model in bin/pocket
     thinker           trains the adapter in bin/thinker
 """

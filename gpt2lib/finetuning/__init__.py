@@ -7,6 +7,7 @@ In reading order:
     classification  spam or ham: a classification head at the last real token
     instruction     Alpaca's template, loss on the response only, exact match
     reasoning       a question, a thought that leads to the answer, the answer
+    preference      of two texts one is liked better: direct preference optimization
     reinforcement   trial and reward: groups of answers, the better ones reinforced
     adaptation      reading the texts of a task before learning its labels
     lora            low-rank adaptation: few trained parameters, merged in the end
@@ -64,6 +65,20 @@ from gpt2lib.finetuning.lora import (
     merge_lora,
     save_lora,
 )
+from gpt2lib.finetuning.preference import (
+    Preference,
+    PreferenceBatches,
+    PreferenceLoss,
+    PreferenceTask,
+    divergence,
+    dpo_loss,
+    encode_preference,
+    log_probs_of,
+    margins,
+    pair_log_probs,
+    parse_preference,
+    text_log_probs,
+)
 from gpt2lib.finetuning.reasoning import (
     Reasoning,
     ReasoningTask,
@@ -107,6 +122,10 @@ __all__ = [
     "LoRALinear",
     "Message",
     "NaiveBayes",
+    "Preference",
+    "PreferenceBatches",
+    "PreferenceLoss",
+    "PreferenceTask",
     "PolicyLoss",
     "Verifiable",
     "Reasoning",
@@ -129,7 +148,10 @@ __all__ = [
     "classify",
     "clipped_objective",
     "confusion_matrix",
+    "divergence",
+    "dpo_loss",
     "encode_pair",
+    "encode_preference",
     "exact_match",
     "find_records",
     "finetune",
@@ -139,10 +161,14 @@ __all__ = [
     "keep",
     "kl_estimate",
     "load_lora",
+    "log_probs_of",
+    "margins",
     "mean",
     "merge_lora",
+    "pair_log_probs",
     "parse_instruction",
     "parse_message",
+    "parse_preference",
     "parse_verifiable",
     "parse_reasoning",
     "read_records",
@@ -159,6 +185,7 @@ __all__ = [
     "split",
     "split_by_first",
     "split_response",
+    "text_log_probs",
     "text_windows",
     "texts_as_ids",
     "token_f1",

@@ -25,6 +25,7 @@ from gpt2lib.finetuning.adaptation import (
 from gpt2lib.finetuning.classification import PARTS, SpamTask, train_only
 from gpt2lib.finetuning.instruction import InstructionTask
 from gpt2lib.finetuning.lora import add_lora, has_lora, merge_lora, save_lora
+from gpt2lib.finetuning.preference import PreferenceTask
 from gpt2lib.finetuning.reasoning import ReasoningTask
 from gpt2lib.finetuning.reinforcement import ReinforcementTask
 from gpt2lib.finetuning.tasks import Task
@@ -58,7 +59,13 @@ from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
 TASKS: dict[str, type[Task]] = {
     task.name: task
-    for task in (SpamTask, InstructionTask, ReasoningTask, ReinforcementTask)
+    for task in (
+        SpamTask,
+        InstructionTask,
+        ReasoningTask,
+        PreferenceTask,
+        ReinforcementTask,
+    )
 }
 TRAINED = (*PARTS, "lora")
 ONLY_FOR: dict[str, type[Task]] = {"balance": SpamTask, "adapt": SpamTask}
@@ -85,7 +92,7 @@ def finetune(
     """Finetunes a model, saves it with a model card, and returns the figures.
 
     Args:
-        task: "spam", "instruction" or "reasoning".
+        task: "spam", "instruction", "reasoning" or "preference".
         data: the file of examples, in one of the formats that `records` lists.
         out: the folder to create, which `load_model` opens.
         model: the trained model to start from, a name in bin/ or a path.
@@ -97,8 +104,8 @@ def finetune(
         skip_bad_rows: leave out unusable rows instead of raising.
         resume: continue from the training state, if there is one.
         device: where to train; the best available if None.
-        settings: the task's own `options`, such as learn_prompt (instruction), and
-            other fields of `TrainingSettings`.
+        settings: the task's own `options`, such as learn_prompt (instruction) or beta
+            (preference), and other fields of `TrainingSettings`.
 
     Raises:
         FileNotFoundError: no such file or model.
@@ -315,11 +322,10 @@ def _validations(metrics):
 def measure_beside(
     job: Task, model: GPTModel, base: str | Path, splits: dict[str, list]
 ) -> dict[str, Any]:
-    """The figures of a finetuned model, and those of its base model, as base_..."""
+    """The figures of a finetuned model, and those beside its base model."""
     figures = job.measure(model, splits)
     if job.has_base:
-        before = job.measure(load_model(base, device=model.device), splits)
-        figures |= {f"base_{name}": value for name, value in before.items()}
+        figures |= job.beside(model, load_model(base, device=model.device), splits)
     return figures
 
 

@@ -101,6 +101,13 @@ class Task(ABC):
     def measure(self, model: GPTModel, splits: dict[str, list]) -> dict[str, Any]:
         """The figures on the test split, by name."""
 
+    def beside(
+        self, model: GPTModel, base: GPTModel, splits: dict[str, list]
+    ) -> dict[str, Any]:
+        """The figures of the base model, as base_..., and what compares both."""
+        before = self.measure(base, splits)
+        return {f"base_{name}": value for name, value in before.items()}
+
 
 def batches_of(job: Task, rows: list) -> list[Batch]:
     """All rows of a task once, as padded batches, for measuring."""

@@ -31,6 +31,12 @@ from gpt2lib.course.check.instructions import (
     pad_batch,
     word_f1,
 )
+from gpt2lib.course.check.preferences import (
+    best_policy,
+    loss_of_votes,
+    preference_loss,
+    win_table,
+)
 from gpt2lib.course.check.pretraining import decayed, hours, learning_rate, mean_loss
 from gpt2lib.course.check.reasoning import follow, majority, mask_turns, parse_record
 from gpt2lib.course.check.reinforcement import (
@@ -99,6 +105,10 @@ __all__ = [
     "sliding",
     "mean_nats",
     "pass_at_k",
+    "win_table",
+    "best_policy",
+    "preference_loss",
+    "loss_of_votes",
     "group_advantages",
     "clipped_loss",
     "bandit_step",
