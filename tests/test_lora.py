@@ -16,12 +16,11 @@ from gpt2lib.finetuning import (
     replace_head,
     save_lora,
 )
-from gpt2lib.finetuning.lora import ALL_LAYERS, ATTENTION, adapter_settings
+from gpt2lib.finetuning.lora import adapter_settings
 from gpt2lib.training import Trainer, TrainingSettings
 
 IDS = torch.randint(0, 90, (2, 12), generator=torch.Generator().manual_seed(3))
 BOTH = pytest.mark.parametrize("fused_qkv", [True, False])
-LAYERS = pytest.mark.parametrize("layers", [ATTENTION, ALL_LAYERS], ids=["qkv", "all"])
 
 
 def small(fused_qkv=True, **changes):
@@ -43,23 +42,17 @@ def logits(model):
 
 
 @BOTH
-@LAYERS
-def test_at_first_it_computes_what_it_did(fused_qkv, layers):
+def test_at_first_it_computes_what_it_did(fused_qkv):
     model = small(fused_qkv)
     before = logits(model)
-    add_lora(model, layers=layers)
-    there = sum(isinstance(module, LoRALinear) for module in model.modules())
-    each = (1 if fused_qkv else 3) + (3 if layers == ALL_LAYERS else 0)
-    assert there == SMALL.n_layers * each
-    torch.testing.assert_close(logits(model), before, atol=1e-5, rtol=1e-5)
+    assert torch.equal(logits(add_lora(model)), before)
 
 
 @BOTH
-@LAYERS
-def test_only_the_detours_learn_and_merging_is_exact(fused_qkv, layers):
+def test_only_the_detours_learn_and_merging_is_exact(fused_qkv):
     model = small(fused_qkv)
     before = {name: p.clone() for name, p in model.named_parameters()}
-    train(add_lora(model, layers=layers))
+    train(add_lora(model))
     after = dict(model.named_parameters())
     for name, was in before.items():
         same = [after.get(name), after.get(name.replace("weight", "linear.weight"))]
@@ -85,10 +78,9 @@ def test_at_most_two_percent_are_trained(fused_qkv, cfg):
 
 
 @BOTH
-@LAYERS
-def test_adapters_are_saved_alone_and_fit_their_model(fused_qkv, layers, tmp_path):
+def test_adapters_are_saved_alone_and_fit_their_model(fused_qkv, tmp_path):
     model = replace_head(small(fused_qkv), 2)
-    for p in add_lora(model, layers=layers).parameters():
+    for p in add_lora(model).parameters():
         if p.requires_grad:
             p.data = torch.randn(p.shape, generator=torch.Generator().manual_seed(1))
     path = tmp_path / "adapter.safetensors"

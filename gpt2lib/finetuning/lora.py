@@ -1,8 +1,8 @@
 """LoRA, low-rank adaptation: finetuning of few parameters (Hu et al. 2021).
 
-A matrix W is frozen and gets a low-rank update beside it, W x + (alpha / rank) B A x,
-of which only A and B are trained. Afterwards the product can be added to W, which
-leaves a plain model.
+Each attention projection W is frozen and gets a low-rank update beside it,
+W x + (alpha / rank) B A x, of which only A and B are trained. Afterwards the product
+can be added to W, which leaves a plain model.
 """
 
 import json
@@ -20,8 +20,7 @@ from gpt2lib.weights.tensors import FLOATS, check_task, read_adapter, write_tens
 from gpt2lib.weights.untrusted import quoted
 
 RANK, ALPHA = 8, 16
-ATTENTION = ("att.W_qkv", "att.W_query", "att.W_key", "att.W_value")
-ALL_LAYERS = (*ATTENTION, "att.out_proj", "ff.layers.0", "ff.layers.2")
+PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")
 
 
 class LoRALinear(nn.Module):
@@ -56,18 +55,11 @@ class LoRALinear(nn.Module):
 
 
 def add_lora(
-    model: GPTModel,
-    rank: int = RANK,
-    alpha: float = ALPHA,
-    seed: int = 0,
-    layers: tuple[str, ...] = ATTENTION,
+    model: GPTModel, rank: int = RANK, alpha: float = ALPHA, seed: int = 0
 ) -> GPTModel:
-    """Freezes a model and adds LoRA layers to its blocks, in place.
+    """Freezes a model and adds LoRA layers to its attention projections, in place.
 
     A classification head, being new, stays trainable.
-
-    Args:
-        layers: names within a block: ATTENTION (queries, keys, values), or ALL_LAYERS.
 
     Raises:
         ValueError: the model already has LoRA layers, rank is not from 1 to emb_dim, or
@@ -85,15 +77,10 @@ def add_lora(
     model.out_head.weight.requires_grad_(bool(model.cfg.n_classes))
     generator = torch.Generator().manual_seed(seed)
     for block in model.trf_blocks:
-        for name, linear in _linear_layers(block, layers):
-            block.set_submodule(name, LoRALinear(linear, rank, alpha, generator))
+        for name in PROJECTIONS:
+            if linear := getattr(block.att, name, None):
+                setattr(block.att, name, LoRALinear(linear, rank, alpha, generator))
     return model
-
-
-def _linear_layers(block, names):
-    """(name, layer) of those that the block has, in the order of `names`."""
-    there = dict(block.named_modules())
-    return [(name, there[name]) for name in names if name in there]
 
 
 def _check_has_none(model):
@@ -104,8 +91,8 @@ def _check_has_none(model):
 
 def merge_lora(model: GPTModel) -> GPTModel:
     """Adds the low-rank updates to the weights and removes them, in place."""
-    for block, name, detour in _detours(model):
-        block.set_submodule(name, detour.merged())
+    for parent, name, detour in _detours(model):
+        setattr(parent, name, detour.merged())
     return model.requires_grad_(True)
 
 
@@ -115,11 +102,11 @@ def has_lora(model: GPTModel) -> bool:
 
 
 def _detours(model):
-    """(block, its name there, layer) of every LoRA layer."""
+    """(parent, its name there, layer) of every LoRA layer."""
     return [
-        (block, name, layer)
+        (block.att, name, layer)
         for block in model.trf_blocks
-        for name, layer in block.named_modules()
+        for name, layer in block.att.named_children()
         if isinstance(layer, LoRALinear)
     ]
 
@@ -162,10 +149,8 @@ def load_lora(model: GPTModel, path: str | Path) -> GPTModel:
             f"{path} holds no LoRA layers of gpt2lib ({quoted(error)}): give a file "
             "that save_lora wrote"
         ) from error
-    shapes = {n: tuple(t.shape) for n, t in tensors.items()}
-    fitting = (n for n in (ATTENTION, ALL_LAYERS) if _shapes(model, rank, n) == shapes)
-    layers = next(fitting, None)
-    if layers is None:
+    wanted = _adapter_shapes(model, rank)
+    if {n: tuple(t.shape) for n, t in tensors.items()} != wanted:
         raise ValueError(
             f"{path} does not fit: its LoRA layers are for a model of another size, "
             "attention class (fused_qkv) or head; load the one they were trained on"
@@ -174,7 +159,7 @@ def load_lora(model: GPTModel, path: str | Path) -> GPTModel:
         raise ValueError(
             f"{path} has values that are not finite floats: train it again"
         )
-    add_lora(model, rank, alpha, layers=layers)
+    add_lora(model, rank, alpha)
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, tensor in tensors.items():
@@ -199,14 +184,15 @@ def adapter_settings(path: str | Path) -> dict[str, Any]:
         ) from error
 
 
-def _shapes(model, rank, layers):
-    """Name -> shape of the tensors that `save_lora` writes for such LoRA layers."""
+def _adapter_shapes(model, rank):
+    """Name -> shape of the tensors that `save_lora` writes for LoRA of this rank."""
     shapes = {}
     if model.cfg.n_classes:
         shapes["out_head.weight"] = tuple(model.out_head.weight.shape)
     for i, block in enumerate(model.trf_blocks):
-        for name, linear in _linear_layers(block, layers):
-            out, in_ = linear.weight.shape
-            prefix = f"trf_blocks.{i}.{name}"
-            shapes |= {f"{prefix}.A": (rank, in_), f"{prefix}.B": (out, rank)}
+        for name in PROJECTIONS:
+            if linear := getattr(block.att, name, None):
+                out, in_ = linear.weight.shape
+                prefix = f"trf_blocks.{i}.att.{name}"
+                shapes |= {f"{prefix}.A": (rank, in_), f"{prefix}.B": (out, rank)}
     return shapes
