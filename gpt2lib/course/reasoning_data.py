@@ -17,7 +17,7 @@ from gpt2lib.files import DATA, write_text
 FILE = DATA / "reasoning" / "problems.jsonl"
 NUMBER = 3000
 PRACTICE = DATA / "practice" / "problems.jsonl"
-PRACTISED = (400, 100, 100, 200, 400, 700, 500, 400)  # of one step, of two ...
+PRACTISED = (700, 60, 60, 100, 180, 800, 500, 400)  # of one step, of two ...
 LARGEST = 58  # up to 58, a number after a space is one token in pocket
 
 
