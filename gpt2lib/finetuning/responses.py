@@ -64,7 +64,9 @@ def generate_ragged(
             if points is None:
                 ids = logits.argmax(dim=-1)
             else:
-                at = [points[i][len(answers[i])] for i in batch.rows]
+                # A row that has ended draws again, for nothing.
+                done = [len(answers[i]) - (i not in batch.going) for i in batch.rows]
+                at = [points[i][place] for i, place in zip(batch.rows, done)]
                 likely = (logits.float() / temperature).softmax(dim=-1)
                 ids = draw_at(torch.stack(at), likely)
             batch.write(ids.tolist(), answers, eos_id)
