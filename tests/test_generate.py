@@ -273,3 +273,13 @@ def test_streamed_ids_can_be_trained_on():
     for ids in stream(model, torch.zeros(2, 3, dtype=torch.int64), 3):
         model(ids[:, None]).sum().backward()
     assert model.tok_emb.weight.grad.norm() > 0
+
+
+def test_a_row_that_fills_the_context_waits_for_the_others(model):
+    prompts = [[5] * (SMALL.context_length - 3), *([[7, i] for i in range(6)])]
+    drawn = torch.Generator().manual_seed(0)
+    together = generate_ragged(model, prompts, temperature=1.0, generator=drawn)
+    assert [len(ids) for ids in together] == [3] + [SMALL.context_length - 2] * 6
+    drawn = torch.Generator().manual_seed(0)
+    alone = generate_ragged(model, prompts[:1], temperature=1.0, generator=drawn)
+    assert alone == together[:1]

@@ -33,6 +33,7 @@ from gpt2lib.finetuning import (
 )
 from gpt2lib.training import Metrics, Trainer, TrainingSettings, records
 
+RUN = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
 WORDS = ["milk", "the bus", "my sister", "a cake", "the dog", "rice", "tea", "a hat"]
 
 
@@ -332,7 +333,7 @@ def pairs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def preferring(pairs, tmp_path_factory):
     out = tmp_path_factory.mktemp("bin") / "prefers"
-    return out, finetune("preference", pairs, out, epochs=2, batch_size=8)
+    return out, finetune("preference", pairs, out, **RUN)
 
 
 def test_a_run_ends_with_figures_and_a_model_like_any_other(preferring, capsys):
@@ -375,14 +376,13 @@ def test_an_interrupted_run_ends_as_the_unbroken_one(
             raise KeyboardInterrupt
         return train_step(trainer, *batch)
 
-    given = {"epochs": 2, "batch_size": 8}
     monkeypatch.setattr(Trainer, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        finetune("preference", pairs, tmp_path / "out", **given)
+        finetune("preference", pairs, tmp_path / "out", **RUN)
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"beta 0.1, not 0.5"):
-        finetune("preference", pairs, tmp_path / "out", **given, beta=0.5, resume=True)
-    figures = finetune("preference", pairs, tmp_path / "out", **given, resume=True)
+        finetune("preference", pairs, tmp_path / "out", **RUN, beta=0.5, resume=True)
+    figures = finetune("preference", pairs, tmp_path / "out", **RUN, resume=True)
     assert_same_weights(tmp_path / "out", preferring[0])
     assert figures | {"seconds": 0} == preferring[1] | {"seconds": 0}
 
@@ -390,7 +390,12 @@ def test_an_interrupted_run_ends_as_the_unbroken_one(
 def test_lora_learns_preferences_too(pairs, tmp_path):
     out = tmp_path / "lora"
     figures = finetune(
-        "preference", pairs, out, train="lora", epochs=2, batch_size=8, beta=0.3
+        "preference",
+        pairs,
+        out,
+        train="lora",
+        beta=0.3,
+        **RUN | {"learning_rate": 5e-3},
     )
     assert figures["trained_parameters"] <= 0.02 * load_model().cfg.n_params
     assert figures["test_accuracy"] == 1 and figures["margin"] > 1

@@ -1,14 +1,17 @@
 """The pairs of stories: judged again, in the form TRL reads, each opening once."""
 
 import json
+import os
+from itertools import islice
 
 import pytest
+import torch
 
 from gpt2lib import load_model, load_tokenizer
 from gpt2lib.course import preference_data
 from gpt2lib.course.judge import UNSEEN_SEED
-from gpt2lib.course.preference_data import continuations, openings, pair
-from gpt2lib.course.stories import check_story
+from gpt2lib.course.preference_data import OPENING, continuations, openings, pair
+from gpt2lib.course.stories import check_story, stories
 from gpt2lib.finetuning import PreferenceTask, parse_preference, read_splits
 
 
@@ -38,19 +41,63 @@ def test_openings_are_the_first_six_words_of_stories_and_no_two_alike(rows):
     own = openings(preference_data.OPENINGS)
     assert len(set(own)) == len(own)
     assert all(len(text.split()) == 6 for text in own)
-    prompts = [row["prompt"] for row in rows]
-    kept = set(prompts)
-    assert prompts == [text for text in own if text in kept]
+    left = iter(own)
+    for row in rows:  # each begins with another opening, in their order
+        assert any(row["prompt"].startswith(opening) for opening in left)
     assert openings(20, UNSEEN_SEED) != own[:20]
 
 
-def test_a_pair_is_the_first_that_holds_and_the_first_that_does_not(rows):
-    opening, good, bad = rows[0].values()
-    wanted = {"prompt": opening, "chosen": good, "rejected": bad}
-    ends = [None, bad, bad + " So.", good, None, good + " So."]
-    assert pair(opening, ends) == wanted
-    assert pair(opening, [good, None, good]) is None
-    assert pair(opening, [None, bad]) is None
+def test_both_stories_go_on_where_they_begin_to_differ(rows):
+    for row in rows:
+        texts = [row["chosen"], row["rejected"]]
+        shared = os.path.commonprefix(texts)
+        assert not preference_data.SENTENCE_END.search(shared)
+        if len(row["prompt"].split()) > 7:
+            assert row["prompt"][-1] in '.!?"' and all(t[0] in " \n" for t in texts)
+
+
+def test_a_pair_needs_a_careful_story_that_holds():
+    tale = next(stories(seed=6))
+    opening = OPENING.match(tale)[0]
+    at = check_story(tale).recognised[-1][1].start()
+    free = f"{tale[:at]}So it rained soup. {tale[at:]}"[len(opening) :]
+    careful = tale[len(opening) :]
+    wanted = {
+        "prompt": tale[:at].rstrip(),
+        "chosen": tale[len(tale[:at].rstrip()) :],
+        "rejected": " So it rained soup. " + tale[at:],
+    }
+    assert pair(opening, free, careful) == wanted
+    assert pair(opening, free, None) is None
+    assert pair(opening, careful, free) is None
+
+
+def test_for_each_opening_the_first_story_that_breaks_is_told_again(monkeypatch):
+    tales = list(islice(stories(seed=6), 2))
+    begun, told = [OPENING.match(tale)[0] for tale in tales], []
+    ends = [tale[len(opening) :] for tale, opening in zip(tales, begun)]
+
+    def tell(model, tokenizer, beginnings):
+        told.append(isinstance(model.out_head, preference_data.Careful))
+        found = [ends[begun.index(text)] for text in beginnings]
+        if len(told) == 1:  # the third try breaks, and for the first story the sixth
+            found[2] = found[5] = f"{ends[0]} So!"
+            found[8] = None
+        return found
+
+    monkeypatch.setattr(preference_data, "openings", lambda count: begun)
+    monkeypatch.setattr(preference_data, "continuations", tell)
+    monkeypatch.setattr(preference_data, "pair", lambda *texts: texts)
+    found = list(preference_data.records(load_model(), None))
+    assert told == [False, True]
+    assert found == [(begun[0], f"{ends[0]} So!", ends[0])]
+
+
+def test_a_careful_head_keeps_likely_tokens_as_they_are():
+    head = torch.nn.Identity()
+    logits = torch.tensor([[0.1, 0.5, 0.39, 0.009, 0.001]]).log()
+    likely = preference_data.Careful(head)(logits).softmax(-1)
+    torch.testing.assert_close(likely, torch.tensor([[0.1, 0.5, 0.39, 0, 0]]) / 0.99)
 
 
 def test_what_does_not_end_or_goes_on_with_a_question_is_left_out(monkeypatch):

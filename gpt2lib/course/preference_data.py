@@ -1,15 +1,19 @@
-"""Pairs of stories with the same opening, of which one agrees with itself.
+"""Pairs of stories that begin alike, of which one agrees with itself.
 
 `python -m gpt2lib.course.preference_data` writes data/preferences/stories.jsonl. Pocket
-goes on from each opening several times at temperature 1, and `check_story` judges. The
-first story that holds and the first that does not are a pair, in the form that TRL
-reads. Sampling depends on rounding, so another processor may write other pairs.
+tells a story twice from the same opening, with the same random numbers, once freely and
+once without its least likely tokens. `check_story` judges. Where the free story breaks
+and the careful one does not, they are a pair, in the form that TRL reads. Sampling
+depends on rounding, so another processor may write other pairs.
 """
 
 import json
+import math
+import os
 import re
 
 import torch
+from torch import nn
 
 from gpt2lib.course.judge import QUESTION
 from gpt2lib.course.stories import check_story, stories
@@ -22,8 +26,22 @@ FILE = DATA / "preferences" / "stories.jsonl"
 PREFERENCE_SEED = 3_000_000  # for stories used nowhere else
 OPENINGS = 1500
 TRIES = 8  # stories from each opening
-PAIRS = 1000  # at most
 OPENING = re.compile(r"(\S+\s+){5}\S+")  # six words
+SENTENCE_END = re.compile(r'[.!?]"?(?=\s)')
+LEAST = 1 / 20  # of the probability of the likeliest token
+
+
+class Careful(nn.Module):
+    """An output head for which tokens below LEAST are impossible."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, hidden):
+        logits = self.head(hidden)
+        lowest = logits.amax(dim=-1, keepdim=True) + math.log(LEAST)
+        return logits.masked_fill(logits < lowest, -1e4)
 
 
 def openings(count, seed=PREFERENCE_SEED):
@@ -52,26 +70,37 @@ def continuations(model, tokenizer, beginnings, seed=0):
     ]
 
 
-def pair(opening, ends):
-    """A record, or None unless one of the ends holds and another does not."""
-    judged = [(check_story(opening + end).holds, end) for end in ends if end]
-    chosen, rejected = (
-        next((end for holds, end in judged if holds is wanted), None)
-        for wanted in (True, False)
-    )
-    if chosen is None or rejected is None:
+def pair(opening, free, careful):
+    """A record, whose prompt is all that both have; None if the careful one breaks."""
+    if not careful or not check_story(opening + careful).holds:
         return None
-    return {"prompt": opening, "chosen": chosen, "rejected": rejected}
+    shared = os.path.commonprefix([opening + careful, opening + free])
+    ends = [found.end() for found in SENTENCE_END.finditer(shared)]
+    at = max([len(opening), *ends])
+    chosen, rejected = (opening + careful)[at:], (opening + free)[at:]
+    if not chosen or not rejected:
+        return None
+    return {"prompt": shared[:at], "chosen": chosen, "rejected": rejected}
 
 
-def pair_lines(count=OPENINGS):
+def records(model, tokenizer):
+    """At most one pair for each opening: its first free story that breaks."""
+    begun = openings(OPENINGS)
+    each = [opening for opening in begun for _ in range(TRIES)]
+    free = continuations(model, tokenizer, each)
+    model.out_head = Careful(model.out_head)
+    careful = continuations(model, tokenizer, each)
+    for first in range(0, len(each), TRIES):
+        for i in range(first, first + TRIES):
+            if free[i] and not check_story(each[i] + free[i]).holds:
+                yield pair(each[i], free[i], careful[i])
+                break
+
+
+def pair_lines():
     """The content of data/preferences/stories.jsonl, one record per line."""
-    begun = openings(count)
-    beginnings = [opening for opening in begun for _ in range(TRIES)]
-    ends = iter(continuations(load_model(), load_tokenizer(), beginnings))
-    pairs = [pair(opening, [next(ends) for _ in range(TRIES)]) for opening in begun]
-    records = [found for found in pairs if found][:PAIRS]
-    return "".join(json.dumps(record) + "\n" for record in records)
+    found = filter(None, records(load_model(), load_tokenizer()))
+    return "".join(json.dumps(record) + "\n" for record in found)
 
 
 if __name__ == "__main__":

@@ -210,6 +210,7 @@ class PreferenceTask(Task):
     name = "preference"
     shares = (0.8, 0.1, 0.1)
     epochs = 1
+    rate = 0.1  # pairs say little each: a higher rate mostly follows their noise
     options = {"beta": 0.1}
     beta: float
 
