@@ -178,6 +178,18 @@ def test_groups_without_signal_are_left_out_and_counted(small, tokenizer):
     assert all(row.startswith("Question: ") for row in rows)
 
 
+def test_dropout_neither_blurs_the_ratio_nor_draws_numbers(small, tokenizer):
+    model = GPTModel(dataclasses.replace(small.cfg, drop_rate=0.5))
+    model.load_state_dict(small.state_dict())
+    model.train()
+    before = torch.get_rng_state()
+    batch = Rollouts(job_of(tokenizer, kl=0.1), model, ROWS, 8, seed=0).batch(0)
+    loss = PolicyLoss(model, kl=0.1)(*batch)
+    assert torch.equal(torch.get_rng_state(), before) and model.training
+    learned = (batch[1] != IGNORED).sum(dim=1, keepdim=True)
+    torch.testing.assert_close(loss, -(batch[2] * learned).sum(), atol=1e-3, rtol=0)
+
+
 def test_several_updates_share_the_answers_and_their_probabilities(small, tokenizer):
     rollouts = Rollouts(job_of(tokenizer, updates=2), small, ROWS, 8, seed=0)
     first = rollouts.batch(0)

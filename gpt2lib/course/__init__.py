@@ -16,5 +16,5 @@ In reading order; the library imports none of it:
     judge             measures how well a model tells stories
     preference_data   pairs of stories of which one agrees with itself
     pocket            trains the model in bin/pocket
-    thinker           trains the adapter in bin/thinker
+    thinker           trains the model in bin/thinker
 """

@@ -43,7 +43,7 @@ def make_thinker():
 
 
 def thinker_card(model, tokenizer, figures, count=200):
-    """The card of the adapter, with its accuracy by length."""
+    """The model card, with its accuracy by length."""
     rows = []
     for steps in LENGTHS:
         share = share_right(model, tokenizer, steps, count)

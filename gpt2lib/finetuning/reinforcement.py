@@ -28,6 +28,7 @@ from gpt2lib.finetuning.reasoning import (
 )
 from gpt2lib.finetuning.responses import generate_ragged
 from gpt2lib.finetuning.tasks import Task
+from gpt2lib.generate import evaluating
 from gpt2lib.model import GPTModel
 from gpt2lib.training.loss import Batch, token_log_probs
 from gpt2lib.training.trainer import check_whole
@@ -123,6 +124,8 @@ def kl_estimate(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tenso
 class PolicyLoss(nn.Module):
     """Minus the clipped objective, plus `kl` times the divergence from the reference.
 
+    Dropout is off, as it was when the answers were drawn.
+
     Shapes: inputs and targets (B, T), advantages (B, 1), old and reference log p (B, T)
     -> ()
     """
@@ -139,7 +142,8 @@ class PolicyLoss(nn.Module):
         old: torch.Tensor,
         reference: torch.Tensor,
     ) -> torch.Tensor:
-        log_probs = token_log_probs(self.model, inputs, targets)
+        with evaluating(self.model.modules()):
+            log_probs = token_log_probs(self.model, inputs, targets)
         gain = clipped_objective(log_probs, old, advantages, self.clip)
         if self.kl:
             gain = gain - self.kl * kl_estimate(log_probs, reference)
@@ -176,13 +180,10 @@ class Rollouts:
     ):
         self.job, self.model, self.rows, self.size = job, model, rows, size
         self.seed = seed
-        self.reference = copy.deepcopy(model).eval() if job.kl else None
+        self.reference = copy.deepcopy(model) if job.kl else None
         self.updates = job.updates
         self.figures: dict[str, float] = {}
         self._last: tuple[int, Batch] | None = None
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.rows) / self.size)
 
     def notes(self) -> dict[str, float]:
         return self.figures
@@ -240,12 +241,12 @@ class Rollouts:
 
     @torch.no_grad()
     def _log_probs(self, model, inputs, targets):
-        device = model.device
-        parts = zip(inputs.split(32), targets.split(32))
-        found = [
-            token_log_probs(model, move(x, device), move(y, device)) for x, y in parts
-        ]
-        return torch.cat(found).cpu()
+        with evaluating(model.modules()):
+            found = [
+                token_log_probs(model, *(move(t, model.device) for t in part)).cpu()
+                for part in zip(inputs.split(32), targets.split(32))
+            ]
+        return torch.cat(found)
 
 
 # ----------------------------------------------------------------------------- the task

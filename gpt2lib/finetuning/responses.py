@@ -51,7 +51,7 @@ def generate_ragged(
             f"a prompt has {wrong[0]} ids, but must have 1 to {limit - 1}, to leave "
             "room for an answer in the context: shorten it"
         )
-    new = limit if max_new_tokens is None else max_new_tokens
+    new = limit if max_new_tokens is None else max(0, max_new_tokens)
     ends = [min(len(ids) + new, limit) for ids in prompts]
     points = _draw_points(prompts, ends, generator) if temperature else None
     answers: list[list[int]] = [[] for _ in prompts]

@@ -77,7 +77,7 @@ class Task(ABC):
         return model
 
     def batches(self, model: GPTModel, rows: list, batch_size: int, seed: int) -> Any:
-        """What to train on: batch(step), and len() steps a pass; `model` is untrained.
+        """What to train on, by `batch(step)`; `model` is untrained.
 
         Two more are optional: `notes`, which returns measurements of the last batch,
         and `updates`, the number of steps that share one.
