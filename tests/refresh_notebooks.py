@@ -20,6 +20,8 @@ from gpt2lib.course import show
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = ROOT / "notebooks"
+KEPT = ("tags", "alt")
+VIEW = "application/vnd.jupyter.widget-view+json"  # nothing without a kernel
 METADATA = {
     "kernelspec": {
         "display_name": "Python 3 (ipykernel)",
@@ -43,10 +45,11 @@ def refresh(path):
 def clean(notebook):
     notebook.metadata = METADATA
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags")
-        cell.metadata = {"tags": tags} if tags else {}
+        kept = {key: cell.metadata[key] for key in KEPT if cell.metadata.get(key)}
+        cell.metadata = kept
         if cell.cell_type == "code":
             cell.execution_count = None
+            cell.outputs = [o for o in cell.outputs if VIEW not in o.get("data", {})]
             for output in cell.outputs:
                 if output.output_type == "execute_result":
                     output.execution_count = None
@@ -56,10 +59,10 @@ def clean(notebook):
 
 
 def smaller(png):
-    """The same picture in 64 colours, which is enough for a figure."""
+    """The same picture in 256 colours, which is enough for a figure."""
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     file = io.BytesIO()
-    picture.quantize(64).save(file, "PNG", optimize=True)
+    picture.quantize(256).save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -12,7 +12,8 @@ from matplotlib import pyplot as plt
 
 from gpt2lib.training import Metrics
 
-BLUE, ORANGE, GREEN, RED, GREY = "#3568a8", "#e08a1e", "#3f8f5b", "#c0453c", "#8a8f98"
+# The palette of Okabe and Ito, whose colours a colour-blind reader tells apart.
+BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8a8f98"
 COLOURS = (BLUE, ORANGE, GREEN, RED, GREY)
 PASTELS = ("#cfe2f8", "#fde2c3", "#d3ecd9", "#f6d3d0", "#e6ddf3")
 
