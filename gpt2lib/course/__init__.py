@@ -5,6 +5,7 @@ In reading order; the library imports none of it:
     show              figures and source listings for the chapters
     explore           the same with controls: views to play with
     check             self-checking exercises, one file per chapter
+    grade             runs the exercises of learners' notebooks
     speed             timing, and the machine's memory bandwidth and matmul rate
     words             fills templates from the word tables in data/words
     stories           generates consistent stories and checks texts for consistency

@@ -1,0 +1,95 @@
+"""Learners' notebooks are graded: every exercise gets its verdict, whatever happens."""
+
+import ast
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import nbformat
+import pytest
+
+from gpt2lib.course import check
+from gpt2lib.course.__main__ import main
+from gpt2lib.course.grade import grade
+
+DEFINITION = ast.FunctionDef | ast.ClassDef
+CHAPTERS = sorted((Path(__file__).parent.parent / "notebooks").glob("[0-9]*.ipynb"))
+
+CELLS = [
+    "from gpt2lib.course import check",
+    "1 / 0  # the chapter's own cells are not run",
+    "def softmax(scores):\n    return scores.softmax(-1)\n\n\ncheck.softmax(softmax)",
+    "def causal_weights(scores):\n    return scores.softmax(-1)\n\n\n"
+    "check.causal_weights(causal_weights)",
+    "def split_heads(x, n_heads):\n    while True:\n        pass\n\n\n"
+    "check.split_heads(split_heads)",
+    "def fuse(W_query, W_key, W_value)\n    return W_query\n\n\ncheck.fuse(fuse)",
+]
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    def write(cells):
+        page = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)])
+        nbformat.write(page, tmp_path / "mine.ipynb")
+        return str(tmp_path / "mine.ipynb")
+
+    return write
+
+
+def test_every_exercise_gets_its_verdict(notebook):
+    grades = {given.exercise: given for given in grade(notebook(CELLS), timeout=5)}
+    statuses = {name: given.status for name, given in grades.items()}
+    assert statuses.pop("attend_last") == "missing"
+    assert {*statuses.items()} >= {
+        ("softmax", "right"),
+        ("causal_weights", "wrong"),
+        ("split_heads", "timed out"),
+        ("fuse", "wrong"),
+    }
+    assert "expected" in grades["causal_weights"].message
+    assert "SyntaxError" in grades["fuse"].message
+
+
+def test_a_notebook_that_kills_its_kernel_loses_no_other(notebook, tmp_path, capsys):
+    broken = tmp_path / "broken.ipynb"
+    broken.write_text("{", encoding="utf-8")
+    absent = str(tmp_path / "absent.ipynb")
+    killer = notebook([CELLS[0], CELLS[2], "import os\nos._exit(1)", CELLS[3]])
+    assert main(["grade", absent, str(broken), killer, "--format", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    statuses = [given["status"] for given in found[:3]]
+    assert statuses == ["unreadable", "unreadable", "right"]
+    assert found[3]["status"] == "wrong" and "kernel die" in found[3]["message"]
+
+
+def test_junit_counts_what_is_not_right(tmp_path, capsys):
+    assert main(["grade", str(tmp_path / "absent.ipynb"), "--format", "junit"]) == 1
+    (suite,) = ElementTree.fromstring(capsys.readouterr().out)
+    assert suite.get("tests") == suite.get("failures") == "1"
+
+
+def test_the_table_counts_right_answers(notebook, capsys):
+    assert main(["grade", notebook(CELLS[:1])]) == 1
+    assert "no exercise: expected cells that call check.NAME" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_exercises_need_only_the_set_up_cell(path):
+    """A grader runs nothing else."""
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    first = next(i for i, source in enumerate(code) if "\ncheck." in f"\n{source}")
+    tree = ast.parse("\n".join(code[:1] + code[first:]))
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and is_stored(n)}
+    own |= {node.name for node in ast.walk(tree) if isinstance(node, DEFINITION)}
+    own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            own |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    assert named - own - {*dir(__builtins__), *dir(check)} - {*__builtins__} == set()
+
+
+def is_stored(name):
+    return isinstance(name.ctx, ast.Store)
