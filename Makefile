@@ -1,6 +1,7 @@
 # make lab    the chapters in JupyterLab
 # make check  the style, the types, and every test but the chapters, in minutes
 # make test   every test and every chapter
+# make book   the chapters and the modules as static pages, in book/build/html
 # make refresh   run the chapters again and store their outputs, after a change
 # make bench     how fast, beside the peers that are installed
 # make pocket    train the model in bin/pocket again, in five to six hours
@@ -15,6 +16,7 @@ RUN := $(VENV)/bin/python
 INSTALL ?= $(RUN) -m pip install --disable-pip-version-check
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.test-ready
+BOOK_READY := $(VENV)/.book-ready
 
 # A chapter computes on two cores, so a process for every two; tests alone on one. A
 # chapter stays whole in one process; tests alone go to whichever is free.
@@ -22,7 +24,7 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PAIRS := $(shell expr $(CORES) / 2)
 PYTEST := -m pytest --dist
 
-.PHONY: lab check test lint refresh bench pocket
+.PHONY: lab check test lint book refresh bench pocket
 
 lab: $(READY)
 	$(RUN) -m jupyterlab --allow-root --ServerApp.root_dir=notebooks
@@ -30,13 +32,16 @@ lab: $(READY)
 check: lint
 	OMP_NUM_THREADS=1 $(RUN) $(PYTEST) worksteal -n $(CORES) tests gpt2lib
 
-test: lint
+test: lint book
 	$(RUN) $(PYTEST) loadfile -n $(if $(filter 0 1,$(PAIRS)),0,$(PAIRS))
 
 lint: $(TEST_READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+book: $(BOOK_READY)
+	$(RUN) -m sphinx -q -W --keep-going -b html book book/build/html
 
 refresh: $(TEST_READY)
 	$(RUN) tests/refresh_notebooks.py
@@ -62,3 +67,7 @@ $(READY): requirements.txt pyproject.toml
 $(TEST_READY): $(READY) requirements-test.txt
 	$(INSTALL) -r requirements-test.txt
 	touch $(TEST_READY)
+
+$(BOOK_READY): $(READY) requirements-book.txt
+	$(INSTALL) -r requirements-book.txt
+	touch $(BOOK_READY)
