@@ -24,10 +24,20 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PAIRS := $(shell expr $(CORES) / 2)
 PYTEST := -m pytest --dist
 
+# How JupyterLab looks when it opens: contents beside the chapter, no cell left out. The
+# name of the workspace is what JupyterLab calls its default one.
+LAB := $(VENV)/share/jupyter/lab
+WORKSPACE := $(LAB)/workspaces/default-37a8.jupyterlab-workspace
+
 .PHONY: lab check test lint book refresh bench pocket
 
 lab: $(READY)
-	$(RUN) -m jupyterlab --allow-root --ServerApp.root_dir=notebooks
+	mkdir -p $(LAB)/settings $(LAB)/workspaces
+	cp notebooks/.lab/overrides.json $(LAB)/settings
+	test -e $(WORKSPACE) || cp notebooks/.lab/workspace.json $(WORKSPACE)
+	$(RUN) -m jupyterlab --allow-root --ServerApp.root_dir=notebooks \
+	  --LabApp.workspaces_dir="$(CURDIR)/$(LAB)/workspaces" \
+	  --LabApp.default_url=/lab/tree/01_tokenization.ipynb
 
 check: lint
 	OMP_NUM_THREADS=1 $(RUN) $(PYTEST) worksteal -n $(CORES) tests gpt2lib

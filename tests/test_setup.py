@@ -30,8 +30,10 @@ def project(tmp_path):
         "pyproject.toml",
         "requirements.txt",
         "requirements-test.txt",
+        "requirements-book.txt",
     ):
         shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "notebooks" / ".lab", folder / "notebooks" / ".lab")
     return folder
 
 
@@ -121,6 +123,19 @@ def test_another_installer(project):
     assert ended.returncode == 0, ended.stderr
     assert "installer --fast --no-build-isolation -r requirements.txt" in calls
     assert not any("pip" in call for call in calls)
+
+
+def test_jupyterlab_opens_chapter_1_and_keeps_the_layout_of_last_time(project):
+    add_python(project.parent / "bin", "python3")
+    ended, calls = make(project, "lab")
+    assert ended.returncode == 0, ended.stderr
+    assert calls[-1].endswith("--LabApp.default_url=/lab/tree/01_tokenization.ipynb")
+    lab = project / ".venv" / "share" / "jupyter" / "lab"
+    assert (lab / "settings" / "overrides.json").is_file()
+    (layout,) = (lab / "workspaces").iterdir()
+    layout.write_text("mine")
+    make(project, "lab")
+    assert layout.read_text() == "mine"
 
 
 def test_the_versions_of_python_are_the_same_everywhere():
