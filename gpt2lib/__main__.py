@@ -10,7 +10,8 @@ import torch
 
 from gpt2lib import config, files
 from gpt2lib.devices import find_device
-from gpt2lib.evaluation import BENCHMARKS, evaluate_task
+from gpt2lib.evaluation import BENCHMARKS, KNOWN, evaluate_task, verify
+from gpt2lib.evaluation.verify import table
 from gpt2lib.finetuning import (
     COURSE_LENGTH,
     LABELS,
@@ -73,6 +74,10 @@ def _parser():
     _add_pretrain(verbs.add_parser("pretrain", help="train a new model on texts"))
     _add_finetune(verbs.add_parser("finetune", help="train a model for a task"))
     _add_evaluate(verbs.add_parser("evaluate", help="how good a model is"))
+
+    verb = verbs.add_parser("verify", help="is a GPT-2 in bin/ the published one?")
+    verb.add_argument("name", nargs="?", default="gpt2", choices=KNOWN)
+    verb.set_defaults(run=_verify)
 
     verb = verbs.add_parser("export", help="checkpoint -> Hugging Face folder")
     verb.add_argument("checkpoint", help="name in bin/, or a path")
@@ -291,6 +296,16 @@ def _finetune(task, data, out, model, **options):
 
 def _evaluate(model, task, data, **options):
     print(json.dumps(evaluate_task(model, task, data, **options)))
+
+
+def _verify(name):
+    checks = []
+    for check in verify(name):
+        checks.append(check)
+        print("\n".join(table([check])), flush=True)
+    wrong = [check.name for check in checks if check.passed is False]
+    if wrong:
+        raise ValueError(f"{name} is not as published: {', '.join(wrong)}")
 
 
 def _export(checkpoint, folder, adapter):

@@ -236,8 +236,8 @@ def intervals(figures, xlabel="", title="", number="{:.1%}"):
             text, (high, row), (8, 0), textcoords="offset points", va="center"
         )
     axis.set_yticks(range(len(figures)), figures)
-    axis.invert_yaxis()
-    axis.margins(x=0.16, y=0.2)
+    axis.set_ylim(len(figures) - 0.4, -0.6)
+    axis.margins(x=0.2)
     axis.set(xlabel=xlabel, title=title)
     axis.xaxis.set_major_formatter(lambda at, _: number.format(at))
     axis.grid(axis="x", alpha=0.25)

@@ -6,6 +6,7 @@ In reading order:
     figures     a figure's 95 % interval, and that of a difference
     tasks       perplexity, LAMBADA, HellaSwag, choices, stories: rows -> figures
     evaluate    the whole: a model and a task -> figures, beside another model's
+    verify      a published model: is it that one, and does it compute the same here?
 """
 
 from gpt2lib.evaluation.evaluate import (
@@ -34,10 +35,18 @@ from gpt2lib.evaluation.tasks import (
     Stories,
     figures_of,
 )
+from gpt2lib.evaluation.verify import (
+    KNOWN,
+    Check,
+    Published,
+    verify,
+)
 
 __all__ = [
     "BENCHMARKS",
+    "KNOWN",
     "Benchmark",
+    "Check",
     "Choices",
     "Difference",
     "Figure",
@@ -45,6 +54,7 @@ __all__ = [
     "LastWords",
     "Likelihood",
     "Perplexity",
+    "Published",
     "Question",
     "Stories",
     "compare",
@@ -53,5 +63,6 @@ __all__ = [
     "log_likelihoods",
     "figures_of",
     "rolling_questions",
+    "verify",
     "wilson",
 ]

@@ -110,7 +110,7 @@ def download(name: str, to: str | Path | None = None) -> Path:
         )
     source = SOURCES[name]
     folder = Path(to) if to is not None else source.target
-    record = folder / f".{name}.download.json"
+    record = _record(name, folder)
     if _is_complete(source, folder, record):
         return folder
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
@@ -121,6 +121,25 @@ def download(name: str, to: str | Path | None = None) -> Path:
     hashes = _fetch(name, source, folder)
     files.write_text(record, json.dumps(hashes, indent=1) + "\n")
     return folder
+
+
+def damaged_files(name: str, folder: Path) -> list[str]:
+    """The files of a downloaded source that have not the hash of the hub.
+
+    Raises:
+        FileNotFoundError: the folder does not come from `download`.
+    """
+    hashes = json.loads(_record(name, folder).read_text(encoding="utf-8"))
+    return [
+        file
+        for file, hash in hashes.items()
+        if not (folder / file).is_file() or not _has_hash(inside(folder, file), hash)
+    ]
+
+
+def _record(name, folder):
+    """Where a download writes down what it fetched."""
+    return folder / f".{name}.download.json"
 
 
 def _is_complete(source, folder, record):
