@@ -11,7 +11,7 @@ import torch
 from gpt2lib import config, files
 from gpt2lib.devices import find_device
 from gpt2lib.evaluation import BENCHMARKS, KNOWN, evaluate_task, verify
-from gpt2lib.evaluation.verify import table
+from gpt2lib.evaluation.verify import lines_of
 from gpt2lib.finetuning import (
     COURSE_LENGTH,
     LABELS,
@@ -302,7 +302,7 @@ def _verify(name):
     checks = []
     for check in verify(name):
         checks.append(check)
-        print("\n".join(table([check])), flush=True)
+        print("\n".join(lines_of([check])), flush=True)
     wrong = [check.name for check in checks if check.passed is False]
     if wrong:
         raise ValueError(f"{name} is not as published: {', '.join(wrong)}")

@@ -43,6 +43,7 @@ ROOMS = {
         "weights",
     },
     "evaluation": {
+        "config",
         "data",
         "devices",
         "files",

@@ -42,7 +42,7 @@ def grade(path, timeout=60):
     Raises:
         ValueError: not a notebook, or one without this course's exercises.
     """
-    notebook = _read(path)
+    notebook = _notebook(path)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     first = next((i for i, cell in enumerate(cells) if _exercises(cell)), None)
     if first is None:
@@ -63,7 +63,7 @@ def grade(path, timeout=60):
     return [*grades.values()]
 
 
-def _read(path):
+def _notebook(path):
     try:
         return nbformat.read(path, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:

@@ -76,7 +76,9 @@ def verify(name: str, known: Published | None = None) -> Iterator[Check]:
     yield _parameters(model, known.config)
     for prompt, text in known.continuations.items():
         yield _continuation(model, tokenizer, prompt, text)
-    ids = torch.tensor([tokenizer.encode_ordinary(_text())[: model.cfg.context_length]])
+    ids = torch.tensor(
+        [tokenizer.encode_ordinary(_sample())[: model.cfg.context_length]]
+    )
     with torch.no_grad():
         logits = model(ids)
         separate = load_model(path, fused_qkv=False)(ids)
@@ -88,7 +90,7 @@ def verify(name: str, known: Published | None = None) -> Iterator[Check]:
     yield _hellaswag(name, path)
 
 
-def _text():
+def _sample():
     story = files.DATA / "the-tide-clock.txt"
     return story.read_text(encoding="utf-8")[:1500]
 
@@ -153,7 +155,7 @@ def _hellaswag(name, path):
     return Check(title, expected, text, low <= published <= high)
 
 
-def table(checks) -> Iterator[str]:
+def lines_of(checks) -> Iterator[str]:
     """The checks as lines, each as soon as it is known."""
     marks = {True: "ok", False: "WRONG", None: "-"}
     for name, expected, found, passed in checks:
