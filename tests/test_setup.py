@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,16 @@ def test_the_versions_of_python_are_the_same_everywhere():
     assert 'requires-python = ">=3.11,<3.15"' in text
     assert "(3, 11) <= sys.version_info < (3, 15)" in (ROOT / "Makefile").read_text()
     assert "Python 3.11 to 3.14" in (ROOT / "README.md").read_text()
+
+
+def test_an_installation_without_e_has_every_module_and_file():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    settings = settings["tool"]["setuptools"]
+    assert settings["packages"] == {"find": {"include": ["gpt2lib*"]}}
+    modules = {path.parent for path in (ROOT / "gpt2lib").rglob("*.py")}
+    assert all((folder / "__init__.py").is_file() for folder in modules)
+    globs = [glob for given in settings["data-files"].values() for glob in given]
+    listed = {path for glob in globs for path in ROOT.glob(glob)}
+    tracked = ["git", "ls-files", "bin/pocket", "bin/thinker", "data"]
+    files = subprocess.run(tracked, cwd=ROOT, capture_output=True, text=True).stdout
+    assert {ROOT / file for file in files.splitlines()} <= listed

@@ -76,9 +76,8 @@ def verify(name: str, known: Published | None = None) -> Iterator[Check]:
     yield _parameters(model, known.config)
     for prompt, text in known.continuations.items():
         yield _continuation(model, tokenizer, prompt, text)
-    ids = torch.tensor(
-        [tokenizer.encode_ordinary(_sample())[: model.cfg.context_length]]
-    )
+    ids = torch.tensor([tokenizer.encode_ordinary(_sample())])
+    ids = ids[:, : model.cfg.context_length]
     with torch.no_grad():
         logits = model(ids)
         separate = load_model(path, fused_qkv=False)(ids)
