@@ -239,7 +239,10 @@ def intervals(figures, xlabel="", title="", number="{:.1%}"):
     axis.set_ylim(len(figures) - 0.4, -0.6)
     axis.margins(x=0.2)
     axis.set(xlabel=xlabel, title=title)
-    axis.xaxis.set_major_formatter(lambda at, _: number.format(at))
+    low = min(low for _, low, _ in figures.values())
+    high = max(high for _, _, high in figures.values())
+    inside = [at for at in axis.get_xticks() if low - 1e-9 <= at <= high + 1e-9]
+    axis.set_xticks(inside, [number.format(at) for at in inside])
     axis.grid(axis="x", alpha=0.25)
     plt.show()
 
