@@ -151,6 +151,17 @@ def test_every_library_imported_is_in_the_requirements():
     assert used - {"pil"} | {"pillow"} <= pinned  # the one that has two names
 
 
+@pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=lambda path: path.name)
+def test_what_a_notebook_imports_is_what_learners_install(path):
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = {line.split("==")[0] for line in lines}
+    code = [cell.source for cell in read_notebook(path).cells if is_code(cell)]
+    code = [re.sub(r"(?m)^[%!].*", "", source) for source in code]
+    used = {name for source in code for name in imports(ast.parse(source))}
+    used = {name.split(".")[0] for name in used}
+    assert used - {"gpt2lib"} - sys.stdlib_module_names <= pinned
+
+
 def test_no_class_or_function_is_defined_twice():
     names = Counter(
         node.name
