@@ -46,6 +46,17 @@ def speed_up(model: ModelT) -> ModelT:
     return model
 
 
+def warn_if_emulated(precision: str, device: str | torch.device) -> None:
+    """Warns if bfloat16 is asked of a processor that has to emulate it."""
+    emulated = HAS_ONEDNN and not HAS_BFLOAT16
+    if precision == "bfloat16" and torch.device(device).type == "cpu" and emulated:
+        warnings.warn(
+            "this processor has no bfloat16 and emulates it slowly: train in float32, "
+            "and for inference use float16, which is as small, or int8",
+            stacklevel=3,
+        )
+
+
 # ------------------------------------------------------------------------ linear layers
 
 

@@ -425,3 +425,20 @@ def test_what_fewer_bytes_cost_on_a_trained_model(exact, precision, cost, agreem
     bits, next_ids = judged(precision)
     assert abs(bits / exact[0] - 1) < cost
     assert (next_ids == exact[1]).float().mean() >= agreement
+
+
+def test_bfloat16_that_is_emulated_is_warned_of(monkeypatch):
+    monkeypatch.setattr(fast, "HAS_ONEDNN", True)
+    monkeypatch.setattr(fast, "HAS_BFLOAT16", False)
+    with pytest.warns(UserWarning, match="no bfloat16 .* for inference use float16"):
+        load_model(precision="bfloat16")
+    with pytest.warns(UserWarning, match="train in float32"):
+        Trainer(load_model(), TrainingSettings(1, precision="bfloat16"))
+
+
+def test_bfloat16_that_the_processor_has_is_not(monkeypatch, recwarn):
+    monkeypatch.setattr(fast, "HAS_ONEDNN", True)
+    monkeypatch.setattr(fast, "HAS_BFLOAT16", True)
+    load_model(precision="bfloat16")
+    fast.warn_if_emulated("bfloat16", "cuda")
+    assert not recwarn.list

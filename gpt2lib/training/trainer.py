@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gpt2lib import files
 from gpt2lib.devices import autocast, move
-from gpt2lib.fast import check_not_prepared, speed_up
+from gpt2lib.fast import check_not_prepared, speed_up, warn_if_emulated
 from gpt2lib.model import GPTModel
 from gpt2lib.training.loss import Batch, LossOf, count_tokens
 from gpt2lib.training.processes import Processes
@@ -168,6 +168,7 @@ class Trainer:
         **facts: object,
     ):
         check_not_prepared(model, "trained")
+        warn_if_emulated(settings.precision, model.device)
         self.model = speed_up(model)
         self.settings = settings
         self.processes = processes or Processes()

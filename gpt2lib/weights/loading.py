@@ -16,7 +16,7 @@ import torch
 from gpt2lib import files
 from gpt2lib.config import GPTConfig
 from gpt2lib.devices import find_device
-from gpt2lib.fast import PREPARED, prepare_to_infer, speed_up
+from gpt2lib.fast import PREPARED, prepare_to_infer, speed_up, warn_if_emulated
 from gpt2lib.model import GPTModel, OpenAICompatibleGPTModel
 from gpt2lib.weights.layouts import (
     COUNTS,
@@ -84,6 +84,7 @@ def carry_out(
 ) -> GPTModel:
     """Builds the model of a plan; its tensors are removed as they are used."""
     to_prepare = _check_precision(precision, device)
+    warn_if_emulated(precision, device)
     dtype = torch.float32 if to_prepare else PRECISIONS[precision]
     weights = dict(_take(plan, tensors, device, dtype))
     for warning in _warnings(plan, weights):
