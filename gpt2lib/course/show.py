@@ -391,11 +391,9 @@ def places(groups, title=""):
         xs, ys = zip(*points.values())
         axis.scatter(xs, ys, 26, color=colour, marker=marker, label=name)
         for label, place in points.items():
-            axis.annotate(
-                label, place, (4, 3), textcoords="offset points", size=8, color=colour
-            )
+            axis.annotate(label, place, (4, 3), textcoords="offset points", size=8)
     axis.set(title=title, xticks=[], yticks=[])
-    axis.set(xlabel="first principal direction", ylabel="second")
+    axis.set(xlabel="first direction", ylabel="second direction")
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     plt.show()
 
