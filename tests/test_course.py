@@ -143,10 +143,13 @@ def test_places_are_labelled_where_they_lie(shown):
 
 
 def test_arrows_point_to_their_vectors(shown):
-    show.arrows({"one": {"q": (1, 2), "k": (3, 0)}, "two": {"v": (0, 1)}})
+    panels = {"one": {"q": (1, 2), "k": (3, 0)}, "two": {"v": (0, 1)}}
+    show.arrows(panels, thick=["q"])
     first, second = shown[0].axes
     assert [text.xy for text in first.texts if text.get_text()] == [(1, 2), (3, 0)]
     assert (first.get_title(), second.get_title()) == ("one", "two")
+    colours = [text.get_color() for text in first.texts if text.get_text()]
+    assert colours == [show.RED, show.BLUE]
 
 
 def test_most_read_names_the_token_with_the_largest_weight(shown):

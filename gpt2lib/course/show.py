@@ -398,24 +398,25 @@ def places(groups, title=""):
     plt.show()
 
 
-def arrows(panels):
-    """Vectors of two numbers as arrows from the origin, the first of a panel thick.
+def arrows(panels, thick=()):
+    """Vectors of two numbers as arrows from the origin.
 
     Args:
         panels: title -> {label: (x, y)}.
+        thick: labels of the vectors that stand out.
     """
     size = (4.2 * len(panels), 3.4)
     _, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained")
     for axis, (title, vectors) in zip(axes, panels.items()):
-        for i, (label, (x, y)) in enumerate(vectors.items()):
-            colour, width = (RED, 3) if i == 0 else (BLUE, 1.5)
+        for label, (x, y) in vectors.items():
+            colour, width = (RED, 3) if label in thick else (BLUE, 1.5)
             style = {"arrowstyle": "->", "color": colour, "lw": width, "shrinkB": 0}
             axis.annotate("", (x, y), (0, 0), arrowprops=style | {"shrinkA": 0})
             axis.annotate(
                 label, (x, y), (5, 3), textcoords="offset points", color=colour, size=9
             )
             axis.plot([0, x], [0, y], alpha=0)
-        axis.margins(0.35, 0.25)
+        axis.margins(0.4, 0.25)
         axis.set(title=title, xlabel="first number", ylabel="second number")
         axis.grid(alpha=0.25)
     plt.show()
@@ -431,7 +432,7 @@ def most_read(words, patterns, t):
     weight, place = patterns[:, :, t].max(dim=-1)  # (blocks, heads) each
     texts = [[f"{i}:{words[i]}" for i in row] for row in place.tolist()]
     rows = [f"block {n}" for n in range(len(texts))]
-    columns = [f"head {n}" for n in range(len(texts[0]))]
+    columns = [f"head\u00a0{n}" for n in range(len(texts[0]))]
     title = f"what token {t}, {_visible(words[t])!r}, reads most"
     grid(texts, weight.tolist(), rows, columns, title)
 

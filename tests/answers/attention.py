@@ -174,31 +174,50 @@ def fused_by_filling(*matrices):
     return torch.stack(matrices).flatten(0, 1)
 
 
-def one_back_including_the_first(pattern):
-    T = pattern.shape[-1]
-    return pattern.diagonal(offset=-1, dim1=-2, dim2=-1).sum(dim=-1) / T
+def repeats(ids):
+    return [
+        (t, [s for s in range(t) if ids[s] == id])
+        for t, id in enumerate(ids)
+        if id in ids[:t]
+    ]
 
 
-def one_back_of_itself(pattern):
-    return pattern.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
+def weight_on_the_token_itself(pattern, ids):
+    found = [pattern[..., t, places].sum(dim=-1) for t, places in repeats(ids)]
+    return torch.stack(found).mean(dim=0)
 
 
-def one_back_of_all_heads(pattern):
-    return pattern.diagonal(offset=-1, dim1=-2, dim2=-1).mean()
+def mean_over_all_places(pattern, ids):
+    after = [
+        pattern[..., t, [s + 1 for s in places]].sum(dim=-1)
+        for t, places in repeats(ids)
+    ]
+    return torch.stack(after).sum(dim=0) / len(ids)
 
 
-def one_ahead(pattern):
-    return pattern.diagonal(offset=1, dim1=-2, dim2=-1).mean(dim=-1)
+def after_the_last_occurrence_only(pattern, ids):
+    after = [pattern[..., t, places[-1] + 1] for t, places in repeats(ids)]
+    return torch.stack(after).mean(dim=0)
 
 
-def one_back_by_indices(pattern):
-    T = pattern.shape[-1]
-    return pattern[..., torch.arange(1, T), torch.arange(T - 1)].mean(dim=-1)
+def one_score_for_all_heads(pattern, ids):
+    return induction_by_a_loop(pattern, ids).mean()
 
 
-def one_back_by_a_loop(pattern):
-    T = pattern.shape[-1]
-    return sum(pattern[..., t, t - 1] for t in range(1, T)) / (T - 1)
+def induction_by_a_loop(pattern, ids):
+    total, count = 0, 0
+    for t, places in repeats(ids):
+        count += 1
+        for s in places:
+            total = total + pattern[..., t, s + 1]
+    return total / count
+
+
+def induction_by_a_mask(pattern, ids):
+    ids = torch.tensor(ids)
+    same = (ids[:, None] == ids[None]).tril(-1)
+    wanted = torch.nn.functional.pad(same, (1, 0))[:, :-1]
+    return (pattern * wanted).sum(dim=(-1, -2)) / same.any(dim=1).sum()
 
 
 def heads_of(x, W_query, W_key, W_value, n_heads, mask=True, scale="D", cut=False):
@@ -335,10 +354,10 @@ WRONG = [
     (check.attend_last, scaled_by_length, "not by √T"),
     (check.attend_last, masked_as_the_first, ""),
     (check.attend_last, keys_in_place_of_values, ""),
-    (check.one_back, one_back_including_the_first, "mean of T − 1"),
-    (check.one_back, one_back_of_itself, "at itself"),
-    (check.one_back, one_back_of_all_heads, "has shape"),
-    (check.one_back, one_ahead, "future"),
+    (check.induction_score, weight_on_the_token_itself, "earlier places of the token"),
+    (check.induction_score, mean_over_all_places, "occurred before, not over all"),
+    (check.induction_score, after_the_last_occurrence_only, ""),
+    (check.induction_score, one_score_for_all_heads, "has shape"),
     (check.multi_head, seeing_the_future, "look at the future"),
     (check.multi_head, divided_by_the_width, "D = C / H"),
     (check.multi_head, not_divided, "divided by √D"),
@@ -365,8 +384,8 @@ RIGHT = [
     (check.attend_last, last_by_torch),
     (check.fuse, fused_by_vstack),
     (check.fuse, fused_by_filling),
-    (check.one_back, one_back_by_indices),
-    (check.one_back, one_back_by_a_loop),
+    (check.induction_score, induction_by_a_loop),
+    (check.induction_score, induction_by_a_mask),
     (check.multi_head, heads_in_a_loop),
     (check.multi_head, by_the_librarys_layer),
     (check.multi_head, by_einsum),

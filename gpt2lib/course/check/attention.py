@@ -92,21 +92,33 @@ def fuse(answer):
 
 
 @exercise
-def one_back(answer):
-    for seed, shape in enumerate(((3, 3), (2, 4, 4), (2, 3, 5, 5))):
-        pattern = _draw(seed, *shape).tril().softmax(dim=-1).tril()
-        wanted = pattern.diagonal(offset=-1, dim1=-2, dim2=-1).mean(dim=-1)
-        T = shape[-1]
+def induction_score(answer):
+    repeated = [7, 3, 9, 7, 3, 9, 7]
+    for seed, (shape, ids) in enumerate(
+        (((7, 7), repeated), ((2, 5, 5), [4, 4, 8, 4, 8]), ((2, 3, 7, 7), repeated))
+    ):
+        pattern = _draw(seed, *shape).softmax(dim=-1).tril()
         slips = [
-            ("expected the mean of T − 1 weights: the first token has none before it",
-             wanted * (T - 1) / T),
-            ("this is how much each token looks at itself",
-             pattern.diagonal(dim1=-2, dim2=-1).mean(dim=-1)),
-            ("this is the diagonal above the main one, which is the future",
-             pattern.diagonal(offset=1, dim1=-2, dim2=-1).mean(dim=-1)),
+            ("this is the weight on the earlier places of the token itself; expected "
+             "that on the token after each of them", _on_repeats(pattern, ids, 0)),
+            ("expected the mean over the places whose token occurred before, not over "
+             "all", _on_repeats(pattern, ids, 1, every=True)),
         ]  # fmt: skip
-        call = f"one_back(pattern) with a pattern of shape {shape}"
-        expect(call, answer(pattern), wanted, slips)
+        call = f"induction_score(pattern, {ids}) with a pattern {shape}"
+        before = pattern.clone()
+        given = answer(pattern, list(ids))
+        expect(call, given, _on_repeats(pattern, ids, 1), slips)
+        _unchanged("the pattern", pattern, before)
+
+
+def _on_repeats(pattern, ids, step, every=False):
+    """The mean weight from a repeated token to `step` after its earlier places."""
+    sums = []
+    for t, id in enumerate(ids):
+        places = [s + step for s in range(t) if ids[s] == id]
+        if places:
+            sums.append(pattern[..., t, places].sum(dim=-1))
+    return sum(sums) / (len(ids) if every else len(sums))
 
 
 def _attention(x, W_query, W_key, W_value, n_heads, scale=None, causal=True, cut=None):
