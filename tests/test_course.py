@@ -8,7 +8,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from gpt2lib import GPT2_124M
-from gpt2lib.course import show
+from gpt2lib.course import explore, show
 from gpt2lib.course.speed import take_turns
 from gpt2lib.training import Metrics
 
@@ -110,6 +110,85 @@ def test_architecture_names_the_sizes(shown):
     texts = " ".join(text.get_text() for text in shown[0].axes[0].texts)
     assert "12 × TransformerBlock" in texts and "50,257 × 768" in texts
     assert math.isfinite(shown[0].get_figwidth())
+
+
+def test_a_merge_tree_has_the_tokens_of_the_library(shown, tokenizer):
+    show.merge_tree("the other", tokenizer.merges)
+    axis = shown[0].axes[0]
+    tokens = [text.get_text() for text in axis.texts]
+    assert tokens[:9] == list("the·other")
+    ranks = [label.get_text() for label in axis.get_yticklabels()][1:]
+    assert [tokens[9 + i] for i in range(len(ranks))] == [
+        show._visible(b"".join(tokenizer.merges[int(rank[6:])]).decode())
+        for rank in ranks
+    ]
+
+
+def test_the_last_token_of_a_merge_tree_is_the_words(shown):
+    show.merge_tree("aab", [(b"a", b"b"), (b"a", b"ab")])
+    axis = shown[0].axes[0]
+    assert [text.get_text() for text in axis.texts] == ["a", "a", "b", "ab", "aab"]
+    assert axis.get_title() == "1 token: 'aab'"
+
+
+def test_places_are_labelled_where_they_lie(shown):
+    show.places({"a": {"x": (1, 2)}, "b": {"y": (3, 4), "z": (5, 6)}})
+    axis = shown[0].axes[0]
+    assert [(text.get_text(), text.xy) for text in axis.texts] == [
+        ("x", (1, 2)),
+        ("y", (3, 4)),
+        ("z", (5, 6)),
+    ]
+    assert [text.get_text() for text in axis.get_legend().texts] == ["a", "b"]
+
+
+def test_arrows_point_to_their_vectors(shown):
+    panels = {"one": {"q": (1, 2), "k": (3, 0)}, "two": {"v": (0, 1)}}
+    show.arrows(panels, thick=["q"])
+    first, second = shown[0].axes
+    assert [text.xy for text in first.texts if text.get_text()] == [(1, 2), (3, 0)]
+    assert (first.get_title(), second.get_title()) == ("one", "two")
+    colours = [text.get_color() for text in first.texts if text.get_text()]
+    assert colours == [show.RED, show.BLUE]
+
+
+def test_most_read_names_the_token_with_the_largest_weight(shown):
+    patterns = torch.zeros(2, 3, 4, 4)
+    patterns[..., 0] = 0.1
+    patterns[1, 2, 3, 2] = 0.9
+    show.most_read([" a", " b", " c", " d"], patterns, 3)
+    axis = shown[0].axes[0]
+    assert [text.get_text() for text in axis.texts] == ["0:·a"] * 5 + ["2:·c"]
+    assert axis.images[0].get_array()[1, 2] == pytest.approx(0.9)
+
+
+def test_cache_steps_compute_the_prompt_once_then_one_position_each(shown):
+    show.cache_steps(list("abcde"), prompt=2, steps=3)
+    axis = shown[0].axes[0]
+    colours = [matplotlib.colors.to_hex(box.get_facecolor()) for box in axis.patches]
+    kept, new = show.PASTELS[:2]
+    assert colours == [new, new, kept, kept, new, kept, kept, kept, new]
+
+
+@pytest.mark.parametrize(
+    ("view", "given"),
+    [
+        (explore.live_heads, ([" a", " b"], torch.eye(2).expand(2, 3, 2, 2))),
+        (explore.live_cache, (list("abcd"), 2)),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_view_draws_what_its_slider_says(shown, monkeypatch, view, given):
+    made = {}
+
+    def interact(draw, **controls):
+        (made["slider"],) = controls.values()
+        made["draw"] = draw
+
+    monkeypatch.setattr(explore, "interact", interact)
+    view(*given)
+    made["draw"](made["slider"].value)
+    assert len(shown) == 1 and shown[0].axes[0].texts
 
 
 # --------------------------------------------------------------------------- speed

@@ -61,7 +61,9 @@ def tokens(text, tokenizers):
     display(HTML(f"<table>{head}{rows}</table>"))
 
 
-def heatmap(patterns, labels=None, titles=(), columns=None, values=None):
+def heatmap(
+    patterns, labels=None, titles=(), columns=None, values=None, xlabel="", ylabel=""
+):
     """One matrix, or several side by side; for attention, each row is a query.
 
     Args:
@@ -91,6 +93,7 @@ def heatmap(patterns, labels=None, titles=(), columns=None, values=None):
         axis.set_title(titles[i] if i < len(titles) else "", fontsize=10)
         _label(axis.set_xticks, columns, rotation=90)
         _label(axis.set_yticks, labels if i == 0 or values else None)
+        axis.set(xlabel=xlabel, ylabel=ylabel if i == 0 else "")
         if values:
             _write_values(axis, patterns[i], style["vmax"])
     figure.colorbar(image, ax=axes, shrink=0.7)
@@ -287,7 +290,7 @@ def architecture(cfg):
     _stack(axis, 7.9, _block_boxes(cfg), width=3.0)
     for low, high in ((2.05, 4.6), (5.0, 7.7)):  # the shortcuts
         axis.plot((7.9, 6.0, 6.0), (low, low, high), color=ORANGE, lw=1.6)
-        _arrow(axis, (6.0, high), (7.55, high), ORANGE)
+        _arrow(axis, (6.0, high), (7.65, high), ORANGE)
     figure.suptitle(f"GPT-2 with {cfg.n_params:,} parameters", fontsize=12)
     plt.show()
 
@@ -331,4 +334,132 @@ def _stack(axis, x, boxes, width=3.9):
 
 
 def _arrow(axis, start, end, colour="black"):
-    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": colour})
+    style = {"arrowstyle": "->", "color": colour, "shrinkA": 0, "shrinkB": 0}
+    axis.annotate("", end, start, arrowprops=style)
+
+
+# ------------------------------------------------------------------ chapters 1 to 3
+
+
+def merge_tree(word, merges):
+    """How byte-pair encoding puts a word together: its bytes, and each merge above
+    the two tokens that it joins, the earliest lowest.
+
+    Args:
+        merges: pairs of token bytes, the first to merge first.
+    """
+    ranks = {pair: rank for rank, pair in enumerate(merges)}
+    row = [(bytes([byte]), float(i), 0) for i, byte in enumerate(word.encode())]
+    _, axis = plt.subplots(figsize=(1.6 + 0.7 * len(row), 3.6), layout="constrained")
+    for node in row:
+        _node(axis, *node)
+    steps = []
+    while pairs := [
+        (ranks[left[0], right[0]], i)
+        for i, (left, right) in enumerate(zip(row, row[1:]))
+        if (left[0], right[0]) in ranks
+    ]:
+        rank, i = min(pairs)
+        steps.append(rank)
+        left, right = row[i : i + 2]
+        joined = left[0] + right[0], (left[1] + right[1]) / 2, len(steps)
+        for _, x, y in (left, right):
+            axis.plot((x, joined[1]), (y, joined[2]), color=GREY, lw=1, zorder=0)
+        _node(axis, *joined)
+        row[i : i + 2] = [joined]
+    axis.set_yticks(
+        range(len(steps) + 1), ["bytes"] + [f"merge {rank}" for rank in steps]
+    )
+    axis.set(xticks=[], title=f"{len(row)} token{'s' * (len(row) > 1)}: {word!r}")
+    axis.margins(0.12)
+    axis.spines[["top", "right", "bottom", "left"]].set_visible(False)
+    plt.show()
+
+
+def _node(axis, token, x, y):
+    box = {"boxstyle": "round,pad=0.3", "fc": PASTELS[y % len(PASTELS)], "ec": GREY}
+    text = _visible(_readable(token))
+    axis.text(x, y, text, ha="center", va="center", size=9, bbox=box, color="#111")
+    axis.plot([x], [y], alpha=0)  # so that the axes make room for it
+
+
+def places(groups, title=""):
+    """Named points on a map; each group has its own colour and marker.
+
+    Args:
+        groups: name -> {label: (x, y)}.
+    """
+    _, axis = plt.subplots(figsize=(7.6, 5.0), layout="constrained")
+    for (name, points), colour, marker in zip(groups.items(), COLOURS, "os^Dv"):
+        xs, ys = zip(*points.values())
+        axis.scatter(xs, ys, 26, color=colour, marker=marker, label=name)
+        for label, place in points.items():
+            axis.annotate(label, place, (4, 3), textcoords="offset points", size=8)
+    axis.set(title=title, xticks=[], yticks=[])
+    axis.set(xlabel="first direction", ylabel="second direction")
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    plt.show()
+
+
+def arrows(panels, thick=()):
+    """Vectors of two numbers as arrows from the origin.
+
+    Args:
+        panels: title -> {label: (x, y)}.
+        thick: labels of the vectors that stand out.
+    """
+    size = (4.2 * len(panels), 3.4)
+    _, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained")
+    for axis, (title, vectors) in zip(axes, panels.items()):
+        for label, (x, y) in vectors.items():
+            colour, width = (RED, 3) if label in thick else (BLUE, 1.5)
+            style = {"arrowstyle": "->", "color": colour, "lw": width, "shrinkB": 0}
+            axis.annotate("", (x, y), (0, 0), arrowprops=style | {"shrinkA": 0})
+            axis.annotate(
+                label, (x, y), (5, 3), textcoords="offset points", color=colour, size=9
+            )
+            axis.plot([0, x], [0, y], alpha=0)
+        axis.margins(0.4, 0.25)
+        axis.set(title=title, xlabel="first number", ylabel="second number")
+        axis.grid(alpha=0.25)
+    plt.show()
+
+
+def most_read(words, patterns, t):
+    """The token that each head reads most from position `t`, the darker the surer.
+
+    Args:
+        words: the text of each token.
+        patterns: attention weights (blocks, heads, T, T).
+    """
+    weight, place = patterns[:, :, t].max(dim=-1)  # (blocks, heads) each
+    texts = [[f"{i}:{words[i]}" for i in row] for row in place.tolist()]
+    rows = [f"block {n}" for n in range(len(texts))]
+    columns = [f"head\u00a0{n}" for n in range(len(texts[0]))]
+    title = f"what token {t}, {_visible(words[t])!r}, reads most"
+    grid(texts, weight.tolist(), rows, columns, title)
+
+
+def cache_steps(words, prompt, steps):
+    """Which positions each step computes, and which it finds in the KV cache.
+
+    Args:
+        words: the text of each token.
+        prompt: how many of them are the prompt, which the first step reads.
+        steps: how many steps to draw.
+    """
+    size = (1.2 + 0.75 * len(words), 0.9 + 0.42 * steps)
+    _, axis = plt.subplots(figsize=size, layout="constrained")
+    for step in range(steps):
+        kept = prompt + step - 1 if step else 0
+        for place in range(prompt + step):
+            colour = PASTELS[0] if place < kept else PASTELS[1]
+            _cell(axis, place, step, words[place], colour)
+    axis.set_xlim(-0.6, len(words) - 0.4)
+    axis.set_ylim(steps - 0.4, -0.6)
+    axis.set_xticks(range(len(words)), range(len(words)), fontsize=8)
+    axis.set_yticks(range(steps), [f"step {step}" for step in range(steps)])
+    axis.set(xlabel="position")
+    axis.set_title("orange: computed in this step · blue: from the cache", fontsize=10)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    plt.show()
