@@ -94,6 +94,32 @@ def chain_holds(text, answer):
     return float(answers == [answer] == [number])
 
 
+def last_sum_ignored(text, answer):
+    thought, *answers = text.split("\nAnswer: ")
+    result = thought.rpartition("= ")[2]
+    sound = chain_holds(f"{thought}\nAnswer: {result}", result)
+    return float(answers == [answer] and sound)
+
+
+def started_like_a_sum(text, answer):
+    thought, *answers = text.split("\nAnswer: ")
+    steps = [re.match(r"\d+ [+-] \d+ = \d+", step) for step in thought.split(", ")]
+    if None in steps:
+        return 0.0
+    clean = ", ".join(step[0] for step in steps)
+    return chain_holds("\nAnswer: ".join([clean, *answers]), answer)
+
+
+def on_the_same_line(text, answer):
+    thought, *answers = text.split("Answer: ")
+    return chain_holds("\nAnswer: ".join([thought.strip(), *answers]), answer)
+
+
+def stopped_by_no_answer(text, answer):
+    thought, said = text.rsplit("\nAnswer: ", 1)
+    return chain_holds(text, answer)
+
+
 def answer_somewhere(text, answer):
     return float(f"Answer: {answer}" in text)
 
@@ -124,6 +150,10 @@ WRONG = [
     (check.bandit_step, downhill, ""),
     (check.bandit_step, without_a_baseline, ""),
     (check.strict_reward, answer_somewhere, ""),
+    (check.strict_reward, last_sum_ignored, "does not come to the answer"),
+    (check.strict_reward, started_like_a_sum, "more than a sum"),
+    (check.strict_reward, on_the_same_line, "line of its own"),
+    (check.strict_reward, stopped_by_no_answer, "ValueError"),
     (check.strict_reward, last_line_alone, ""),
     (check.strict_reward, sums_unchecked, ""),
     (check.strict_reward, always_right, ""),

@@ -62,7 +62,7 @@ def preference_loss(answer):
     for pairs, beta in ((1, 0.1), (4, 0.5), (6, 1.0)):
         policy, reference = -4 * torch.rand(2, pairs, 2, generator=generator)
         wanted = _loss(policy, reference, beta)
-        far = 40 * torch.tensor([[-1.0, 1.0]])
+        far = torch.tensor([[-80.0, 0.0]])
         slips = [
             ("the reference is missing", _loss(policy, 0 * policy, beta)),
             (

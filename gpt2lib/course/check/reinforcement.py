@@ -53,12 +53,12 @@ def clipped_loss(answer):
         wanted = -gain[learned].mean()
         slips = [
             ("a loss goes down where the gain goes up: mind the sign", -wanted),
-            ("padding and prompt count, too", -gain.mean()),
+            ("padding and prompt must not count", -gain.mean()),
             (
                 "the smaller of the two sides counts",
                 -torch.maximum(*sides)[learned].mean(),
             ),
-            ("the ratio is not clipped", -sides[0][learned].mean()),
+            ("clip the ratio", -sides[0][learned].mean()),
         ]
         given = as_floats(answer(new, old, above, learned, clip))
         call = f"clipped_loss of {rows} answers of {length} tokens"
@@ -102,6 +102,11 @@ CHEATS = {
     f"{CHAIN}\nAnswer: 14 or 15": "more than the number stands behind Answer",
     f"{CHAIN}\nAnswer: 14.": "more than the number stands behind Answer",
     "12 + 5 = 17 17 - 3 = 14\nAnswer: 14": "there is no comma between the steps",
+    "9 - 4 = 5\nAnswer: 14": "the chain does not come to the answer",
+    "12 + 5 = 17 I think, 17 - 3 = 14\nAnswer: 14": "a step is more than a sum",
+    f"{CHAIN} Answer: 14": "the answer does not stand on a line of its own",
+    CHAIN: "there is no answer",
+    "": "there is nothing",
 }
 
 
