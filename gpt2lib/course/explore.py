@@ -4,7 +4,10 @@ They need a running notebook. Each stands beside a still picture of the same thi
 whoever reads without one.
 """
 
-from ipywidgets import Layout, Text, interact
+from functools import lru_cache
+
+from IPython.display import display
+from ipywidgets import FloatSlider, IntSlider, Layout, Play, Text, interact, jslink
 
 from gpt2lib.course import show
 
@@ -13,3 +16,54 @@ def live_tokens(text, tokenizers):
     """A box to type in; below it the text, as each named tokenizer cuts it."""
     box = Text(text, description="text", layout=Layout(width="40em"))
     interact(lambda text: show.tokens(text, tokenizers), text=box)
+
+
+def live_answer(models, prompt, tokenizer, instruction, given=""):
+    """Boxes for an instruction and its input; below them what each named model says.
+
+    Args:
+        prompt: function of instruction and input, the template.
+    """
+
+    def draw(instruction, given):
+        for name, model in models.items():
+            text = prompt(instruction, given)
+            steps = show.steps_of(model, text, tokenizer, others=0)
+            show.answer(steps, title=name)
+
+    style = dict(layout=Layout(width="40em"), continuous_update=False)
+    interact(
+        draw,
+        instruction=Text(instruction, description="instruction", **style),
+        given=Text(given, description="input", **style),
+    )
+
+
+def live_thought(model, prompt, tokenizer, question, length=60):
+    """A question, a temperature and a seed; below them the thought as it is drawn."""
+
+    @lru_cache(maxsize=8)
+    def steps(question, *drawn):
+        return show.steps_of(model, prompt(question), tokenizer, length, *drawn)
+
+    def draw(question, temperature, seed, tokens):
+        show.answer(steps(question, temperature, seed), tokens)
+
+    play = Play(min=1, max=length, value=1, interval=700)
+    tokens = IntSlider(12, 1, length, description="tokens")
+    jslink((play, "value"), (tokens, "value"))
+    display(play)
+    style = dict(layout=Layout(width="60em"), continuous_update=False)
+    interact(
+        draw,
+        question=Text(question, description="question", **style),
+        temperature=FloatSlider(0, min=0, max=2, step=0.1, continuous_update=False),
+        seed=IntSlider(1, 0, 20, continuous_update=False),
+        tokens=tokens,
+    )
+
+
+def live_cache(tokens, given):
+    """A slider over the passes of a generation; below it what each pass computes."""
+    passes = IntSlider(1, 1, len(tokens) - given, description="passes")
+    interact(lambda passes: show.cache_filling(tokens, given, passes), passes=passes)
