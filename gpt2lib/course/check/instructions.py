@@ -32,6 +32,12 @@ def called(name, answer, *given):
     return call, result
 
 
+def is_pair(given):
+    """Whether an answer is two things, neither of them None."""
+    pair = isinstance(given, tuple | list) and len(given) == 2
+    return pair and all(part is not None for part in given)
+
+
 @exercise
 def format_alpaca(answer):
     for instruction, given in (
@@ -131,7 +137,7 @@ def collate(answer):
                 examples.append((ids[:-1], [IGNORED] * own + ids[1 + own :]))
         inputs, targets = pad(examples)
         call, given = called("collate", answer, pairs, end, context_length)
-        if not isinstance(given, tuple | list) or len(given) != 2:
+        if not is_pair(given):
             expect(call, given, "two tensors, inputs and targets")
         expect(f"{call}: the targets", given[1], targets)
         real = torch.arange(inputs.shape[1]) < torch.tensor(
@@ -180,10 +186,6 @@ def response_loss(answer):
         if given is not None and not targets.ge(0).any() and _is_nan(given):
             raise WrongAnswer(f"{call} gave nan: {slips[0][0]}")
         expect(call, given, wanted, slips[1:])
-
-
-def _over_all(loss, targets):
-    return loss * (targets != IGNORED).sum() / targets.numel()
 
 
 def _is_nan(given):

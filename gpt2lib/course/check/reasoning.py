@@ -162,7 +162,7 @@ def share_right(answer):
     for said, wanted in (
         (["4 + 9 = 13\nAnswer: 13", "5 - 1 = 4\nAnswer: 5"], ["13", "4"]),
         (["2 + 2 = 4\nAnswer: 4", "Answer:  7 "], ["4", "7"]),
-        (["Answer: 123456789", "Answer: 15"], ["5", "5"]),
+        (["Answer: 123456789", "Answer: 15", "Answer: 15"], ["5", "5", "1"]),
         (["Answer: 3\nAnswer: 8", "Answer: 8, no.\nAnswer: 2"], ["8", "8"]),
         (["4 + 9 = 13", ""], ["13", "1"]),
         (["Answer:", "6\nAnswer: 1", "Answer: 1"], ["6", "11", "1"]),
