@@ -90,6 +90,10 @@ def _quantized(answer, matrix):
         expect(f"{call}: the shape of {name}", tuple(part.shape), tuple(shape))
     if whole.dtype != torch.int8:
         raise WrongAnswer(f"{call} gave numbers of {whole.dtype}, expected torch.int8")
+    _lead_back(call, matrix, whole, scales)
+
+
+def _lead_back(call, matrix, whole, scales):
     for number, scale in enumerate(scales.flatten().tolist()):
         if not 0 < scale < math.inf:
             row = "the row of zeros" if number == 2 else f"row {number}"
