@@ -144,7 +144,8 @@ def test_the_steps_of_an_answer_are_those_of_generate(shown):
     assert all(len(step) == 3 and step[0][1] >= step[1][1] for step in steps)
     show.answer(steps, count=5, width=3)
     texts = [text.get_text() for text in shown[0].axes[0].texts]
-    assert len(texts) == 18 and texts[0].startswith(steps[0][0][0].replace(" ", "·"))
+    assert texts[0].startswith(steps[0][0][0].replace(" ", "·"))
+    assert len(list(filter(None, texts))) == 15
 
 
 def test_views_put_controls_around_what_is_drawn(shown, monkeypatch):

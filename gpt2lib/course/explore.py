@@ -49,16 +49,17 @@ def live_thought(model, prompt, tokenizer, question, length=60):
     def draw(question, temperature, seed, tokens):
         show.answer(steps(question, temperature, seed), tokens)
 
-    play = Play(min=1, max=length, value=1, interval=700)
+    play = Play(min=1, max=length, value=12, interval=700)
     tokens = IntSlider(12, 1, length, description="tokens")
     jslink((play, "value"), (tokens, "value"))
     display(play)
-    style = dict(layout=Layout(width="60em"), continuous_update=False)
+    once, wide = dict(continuous_update=False), dict(description_width="initial")
+    box = Text(question, description="question", layout=Layout(width="60em"), **once)
     interact(
         draw,
-        question=Text(question, description="question", **style),
-        temperature=FloatSlider(0, min=0, max=2, step=0.1, continuous_update=False),
-        seed=IntSlider(1, 0, 20, continuous_update=False),
+        question=box,
+        temperature=FloatSlider(1, min=0, max=2, step=0.1, style=wide, **once),
+        seed=IntSlider(1, 0, 20, **once),
         tokens=tokens,
     )
 

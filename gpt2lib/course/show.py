@@ -166,16 +166,17 @@ def steps_of(model, prompt, tokenizer, length=40, temperature=0.0, seed=0, other
 def answer(steps, count=None, width=11, title=""):
     """The first `count` steps of `steps_of`: each token above what else was likely.
 
-    Dark is likely; below half a percent, no number is given.
+    Dark is likely; below half a percent, no number is given. Steps that are still to
+    come are left empty, so that the picture keeps its size.
     """
-    steps = steps if count is None else steps[:count]
+    count = len(steps) if count is None else count
     texts, shares, labels = [], [], []
     for start in range(0, len(steps), width):
         for rank, line in enumerate(zip(*steps[start : start + width])):
-            chances = [chance for _, chance in line]
+            line = line[: max(0, count - start)]
             shown = [f"{text}{_percent(chance)}" for text, chance in line]
             texts.append(shown + [""] * (width - len(shown)))
-            shares.append(chances)
+            shares.append([chance for _, chance in line])
             labels.append("says" if rank == 0 else "or")
     if texts:
         grid(texts, shares, labels, title=title)
