@@ -7,9 +7,10 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from gpt2lib import GPT2_124M
+from gpt2lib import GPT2_124M, generate, load_model, load_tokenizer
 from gpt2lib.course import explore, show
 from gpt2lib.course.speed import take_turns
+from gpt2lib.finetuning import alpaca_prompt, reasoning_prompt
 from gpt2lib.training import Metrics
 
 matplotlib.use("Agg")
@@ -100,6 +101,67 @@ def test_intervals_run_from_end_to_end(shown):
     assert [text.get_text() for text in shown[0].axes[0].texts] == ["50.0%", "90.0%"]
 
 
+def test_measured_lines_have_intervals_and_a_band(shown):
+    lines = {"a": [(5, 4, 7), (6, 5, 8)], "b": [1, 2]}
+    show.measured(lines, [1, 2], band=(0.5, 1.5, "here"))
+    axis = shown[0].axes[0]
+    (bars,) = axis.collections
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    assert ends == [[4, 7], [5, 8]]
+    names = {text.get_text() for text in axis.get_legend().get_texts()}
+    assert names == {"a", "b", "here"}
+
+
+def test_kinds_have_a_name_for_each_colour(shown):
+    show.kinds([[0, 1], [2, 1]], ["none", "some", "all"], columns=list("ab"))
+    axis = shown[0].axes[0]
+    assert axis.images[0].get_array().tolist() == [[0, 1], [2, 1]]
+    assert len(axis.get_legend().get_texts()) == 3
+
+
+def test_a_cache_is_filled_one_position_a_pass(shown):
+    show.cache_filling(list("abcde"), given=2, passes=2)
+    without, cached = (axis.images[0].get_array() for axis in shown[0].axes)
+    assert without.tolist() == [[2, 2, 0, 0, 0], [2, 2, 2, 0, 0], [0] * 5]
+    assert cached.tolist() == [[2, 2, 0, 0, 0], [1, 1, 2, 0, 0], [0] * 5]
+
+
+def test_levels_round_to_the_nearest(shown):
+    show.levels([0.1, 0.8], [0.0, 1.0])
+    lines = [line.get_xydata().tolist() for line in shown[0].axes[0].lines]
+    joined = [[x for x, _ in line] for line in lines if [y for _, y in line] == [1, 0]]
+    assert joined == [[pytest.approx(0.1), 0.0], [pytest.approx(0.8), 1.0]]
+
+
+def test_the_steps_of_an_answer_are_those_of_generate(shown):
+    pocket, tokenizer = load_model(), load_tokenizer()
+    prompt = "Once upon a time"
+    steps = show.steps_of(pocket, prompt, tokenizer, length=12, others=2)
+    said = "".join(step[0][0] for step in steps)
+    ids = torch.tensor([tokenizer.encode(prompt)])
+    new = generate(pocket, ids, len(steps), eos_id=tokenizer.eot_token)
+    assert tokenizer.decode(new[0, ids.shape[1] :].tolist()) == said
+    assert all(len(step) == 3 and step[0][1] >= step[1][1] for step in steps)
+    show.answer(steps, count=5, width=3)
+    texts = [text.get_text() for text in shown[0].axes[0].texts]
+    assert texts[0].startswith(steps[0][0][0].replace(" ", "·"))
+    assert len(list(filter(None, texts))) == 15
+
+
+def test_views_put_controls_around_what_is_drawn(shown, monkeypatch):
+    model, tokenizer, views = load_model("thinker"), load_tokenizer(), []
+    monkeypatch.setattr(
+        explore, "interact", lambda draw, **of: views.append((draw, of))
+    )
+    monkeypatch.setattr(explore, "display", views.append)
+    explore.live_cache(list("abcde"), given=2)
+    explore.live_answer({"it": model}, alpaca_prompt, tokenizer, "Add 3 to 4.")
+    explore.live_thought(model, reasoning_prompt, tokenizer, "2 + 2?", length=4)
+    for draw, controls in (view for view in views if isinstance(view, tuple)):
+        draw(**{name: control.value for name, control in controls.items()})
+    assert len(shown) == 3
+
+
 def test_windows_show_inputs_and_the_last_target(shown):
     show.windows(list("abcde"), torch.tensor([[0, 1], [2, 3]]))
     assert [t.get_text() for t in shown[0].axes[0].texts] == list("abccde")
@@ -162,19 +224,10 @@ def test_most_read_names_the_token_with_the_largest_weight(shown):
     assert axis.images[0].get_array()[1, 2] == pytest.approx(0.9)
 
 
-def test_cache_steps_compute_the_prompt_once_then_one_position_each(shown):
-    show.cache_steps(list("abcde"), prompt=2, steps=3)
-    axis = shown[0].axes[0]
-    colours = [matplotlib.colors.to_hex(box.get_facecolor()) for box in axis.patches]
-    kept, new = show.PASTELS[:2]
-    assert colours == [new, new, kept, kept, new, kept, kept, kept, new]
-
-
 @pytest.mark.parametrize(
     ("view", "given"),
     [
         (explore.live_heads, ([" a", " b"], torch.eye(2).expand(2, 3, 2, 2))),
-        (explore.live_cache, (list("abcd"), 2)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -4,7 +4,19 @@ They need a running notebook. Each stands beside a still picture of the same thi
 whoever reads without one.
 """
 
-from ipywidgets import IntSlider, Layout, SelectionSlider, Text, interact
+from functools import lru_cache
+
+from IPython.display import display
+from ipywidgets import (
+    FloatSlider,
+    IntSlider,
+    Layout,
+    Play,
+    SelectionSlider,
+    Text,
+    interact,
+    jslink,
+)
 
 from gpt2lib.course import show
 
@@ -26,7 +38,53 @@ def live_heads(words, patterns):
     interact(lambda t: show.most_read(words, patterns, t), t=slider)
 
 
-def live_cache(words, prompt):
-    """A slider over the steps of writing; below it what each finds in the KV cache."""
-    slider = IntSlider(1, 1, len(words) - prompt, description="steps", layout=WIDE)
-    interact(lambda steps: show.cache_steps(words, prompt, steps), steps=slider)
+def live_answer(models, prompt, tokenizer, instruction, given=""):
+    """Boxes for an instruction and its input; below them what each named model says.
+
+    Args:
+        prompt: function of instruction and input, the template.
+    """
+
+    def draw(instruction, given):
+        for name, model in models.items():
+            text = prompt(instruction, given)
+            steps = show.steps_of(model, text, tokenizer, others=0)
+            show.answer(steps, title=name)
+
+    style = dict(layout=WIDE, continuous_update=False)
+    interact(
+        draw,
+        instruction=Text(instruction, description="instruction", **style),
+        given=Text(given, description="input", **style),
+    )
+
+
+def live_thought(model, prompt, tokenizer, question, length=60):
+    """A question, a temperature and a seed; below them the thought as it is drawn."""
+
+    @lru_cache(maxsize=8)
+    def steps(question, *drawn):
+        return show.steps_of(model, prompt(question), tokenizer, length, *drawn)
+
+    def draw(question, temperature, seed, tokens):
+        show.answer(steps(question, temperature, seed), tokens)
+
+    play = Play(min=1, max=length, value=12, interval=700)
+    tokens = IntSlider(12, 1, length, description="tokens")
+    jslink((play, "value"), (tokens, "value"))
+    display(play)
+    once, wide = dict(continuous_update=False), dict(description_width="initial")
+    box = Text(question, description="question", layout=Layout(width="60em"), **once)
+    interact(
+        draw,
+        question=box,
+        temperature=FloatSlider(1, min=0, max=2, step=0.1, style=wide, **once),
+        seed=IntSlider(1, 0, 20, **once),
+        tokens=tokens,
+    )
+
+
+def live_cache(tokens, given):
+    """A slider over the passes of a generation; below it what each pass computes."""
+    passes = IntSlider(1, 1, len(tokens) - given, description="passes")
+    interact(lambda passes: show.cache_filling(tokens, given, passes), passes=passes)

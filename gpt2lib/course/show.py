@@ -9,7 +9,9 @@ import inspect
 import torch
 from IPython.display import HTML, Markdown, clear_output, display
 from matplotlib import pyplot as plt
+from matplotlib.colors import ListedColormap
 
+from gpt2lib.generate import next_token_logits, sample
 from gpt2lib.training import Metrics
 
 # The palette of Okabe and Ito, whose colours a colour-blind reader tells apart.
@@ -138,6 +140,55 @@ def grid(texts, shares, rows=None, columns=None, title=""):
     plt.show()
 
 
+@torch.inference_mode()
+def steps_of(model, prompt, tokenizer, length=40, temperature=0.0, seed=0, others=2):
+    """An answer step by step: [(text, probability), ...], what it says, then what else.
+
+    The probabilities are the model's own, whatever the temperature; the others are the
+    likeliest. The last step is <|endoftext|>, unless `length` comes first.
+    """
+    unread = torch.tensor([tokenizer.encode(prompt)])
+    room = min(unread.shape[1] + length, model.cfg.context_length)
+    caches = model.new_caches(room)
+    generator = torch.Generator().manual_seed(seed)
+    steps, end = [], tokenizer.eot_token
+    while caches[0].length + unread.shape[1] < room:
+        logits = next_token_logits(model, unread, caches)
+        said = sample(logits, temperature, generator=generator)
+        chances = logits[0].softmax(dim=-1)
+        likely = chances.topk(others + 1).indices.tolist()
+        ids = said.tolist() + [id for id in likely if id != said.item()][:others]
+        texts = ["END" if id == end else tokenizer.decode([id]) for id in ids]
+        steps.append(list(zip(texts, chances[ids].tolist())))
+        if said.item() == end:
+            break
+        unread = said[:, None]
+    return steps
+
+
+def answer(steps, count=None, width=11, title=""):
+    """The first `count` steps of `steps_of`: each token above what else was likely.
+
+    Dark is likely; below half a percent, no number is given. Steps that are still to
+    come are left empty, so that the picture keeps its size.
+    """
+    count = len(steps) if count is None else count
+    texts, shares, labels = [], [], []
+    for start in range(0, len(steps), width):
+        for rank, line in enumerate(zip(*steps[start : start + width])):
+            line = line[: max(0, count - start)]
+            shown = [f"{text}{_percent(chance)}" for text, chance in line]
+            texts.append(shown + [""] * (width - len(shown)))
+            shares.append([chance for _, chance in line])
+            labels.append("says" if rank == 0 else "or")
+    if texts:
+        grid(texts, shares, labels, title=title)
+
+
+def _percent(chance):
+    return f"\u00a0{chance:.0%}" if chance >= 0.005 else ""
+
+
 def _write(axis, x, y, text, share):
     colour = "white" if share > 0.6 else "#222"
     axis.text(x, y, _visible(text), ha="center", va="center", size=8, color=colour)
@@ -247,6 +298,108 @@ def intervals(figures, xlabel="", title="", number="{:.1%}"):
     inside = [at for at in axis.get_xticks() if low - 1e-9 <= at <= high + 1e-9]
     axis.set_xticks(inside, [number.format(at) for at in inside])
     axis.grid(axis="x", alpha=0.25)
+    plt.show()
+
+
+def measured(lines, x, band=None, xlabel="", ylabel="", title=""):
+    """Named lines of figures, each with its 95 % interval, over a shaded band.
+
+    Args:
+        lines: name -> one figure for each x: (value, low, high), or the value alone.
+        band: (low, high, text), the part of the x axis that is shaded.
+    """
+    _, axis = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
+    if band:
+        *ends, text = band
+        axis.axvspan(*ends, color=GREY, alpha=0.22, label=text, lw=0)
+    for colour, marker, (name, line) in zip(COLOURS, "osD^v", lines.items()):
+        style = dict(color=colour, label=name, marker=marker, markersize=4)
+        if isinstance(line[0], tuple):
+            values, lows, highs = zip(*line)
+            below = [value - low for value, low in zip(values, lows)]
+            above = [high - value for value, high in zip(values, highs)]
+            axis.errorbar(x, values, (below, above), capsize=3, **style)
+        else:
+            axis.plot(x, line, **style)
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title, xticks=x)
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    plt.show()
+
+
+def kinds(matrices, names, titles=(), xlabel="", ylabel="", columns=None):
+    """Matrices of small whole numbers as fields of colour, with a name for each number.
+
+    Args:
+        matrices: (H, W) or (N, H, W); 0 is the first of `names`, and white.
+        names: what each number means.
+        titles: one per matrix.
+        columns: labels of the columns of the lowest matrix.
+    """
+    matrices = torch.as_tensor(matrices)
+    matrices = matrices[None] if matrices.ndim == 2 else matrices
+    count, height, _ = matrices.shape
+    size = (9.0, 0.9 + count * (0.5 + 0.16 * height))
+    _, axes = plt.subplots(count, figsize=size, layout="constrained", squeeze=False)
+    colours = ["#ffffff", PASTELS[0], BLUE, ORANGE][: len(names)]
+    style = dict(cmap=ListedColormap(colours), vmin=-0.5, vmax=len(names) - 0.5)
+    for i, (axis, matrix) in enumerate(zip(axes[:, 0], matrices)):
+        axis.imshow(matrix, aspect="auto", interpolation="nearest", **style)
+        axis.set_title(titles[i] if i < len(titles) else "", fontsize=10)
+        axis.set_ylabel(ylabel)
+        axis.yaxis.set_major_formatter(lambda at, _: f"{at + 1:.0f}")
+        if columns:
+            _label(axis.set_xticks, list(map(_visible, columns)), rotation=90, size=8)
+    axis.set_xlabel(xlabel)
+    boxes = [plt.Rectangle((0, 0), 1, 1, facecolor=c, ec=GREY) for c in colours]
+    place = dict(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    axes[0, 0].legend(boxes, names, fontsize=9, **place)
+    plt.show()
+
+
+def cache_filling(tokens, given, passes):
+    """Which positions each pass works through, without a KV cache and with one.
+
+    Args:
+        tokens: the text of each position, prompt and answer.
+        given: how many of them are the prompt.
+        passes: how many passes have been made.
+    """
+    without = torch.zeros(len(tokens) - given, len(tokens), dtype=torch.int64)
+    with_cache = without.clone()
+    for row in range(passes):
+        end = given + row
+        without[row, :end] = 2
+        with_cache[row, :end] = 1
+        with_cache[row, end - 1 if row else 0 : end] = 2
+    work = [int((each == 2).sum()) for each in (without, with_cache)]
+    titles = [f"without a cache: {work[0]} positions computed"]
+    titles += [f"with a cache: {work[1]}, of which it keeps the keys and values"]
+    names = ["not reached", "read from the cache", "computed"]
+    both = torch.stack([without, with_cache])
+    kinds(both, names, titles, ylabel="pass", columns=tokens)
+
+
+def levels(values, steps, title=""):
+    """A number line: exact values above, below where rounding to `steps` puts them.
+
+    Args:
+        values: (N,) numbers.
+        steps: the numbers that are left, in order.
+    """
+    _, axis = plt.subplots(figsize=(8.6, 2.6), layout="constrained")
+    for step in steps:
+        axis.axvline(step, color=GREY, lw=1)
+    for value in torch.as_tensor(values).tolist():
+        nearest = min(steps, key=lambda step: abs(step - value))
+        axis.plot((value, nearest), (1, 0), color=BLUE, lw=0.6, alpha=0.6)
+        axis.plot(value, 1, "o", color=BLUE, markersize=5, alpha=0.7)
+        axis.plot(nearest, 0, "s", color=ORANGE, markersize=6)
+    axis.set_xticks(steps, [f"{step:.2f}" for step in steps])
+    axis.set_yticks([0, 1], ["rounded", "exact"])
+    axis.set_ylim(-0.35, 1.35)
+    axis.set(xlabel="weight", title=title)
+    axis.spines[["top", "right", "left"]].set_visible(False)
     plt.show()
 
 
@@ -438,28 +591,3 @@ def most_read(words, patterns, t):
     columns = [f"head\u00a0{n}" for n in range(len(texts[0]))]
     title = f"what token {t}, {_visible(words[t])!r}, reads most"
     grid(texts, weight.tolist(), rows, columns, title)
-
-
-def cache_steps(words, prompt, steps):
-    """Which positions each step computes, and which it finds in the KV cache.
-
-    Args:
-        words: the text of each token.
-        prompt: how many of them are the prompt, which the first step reads.
-        steps: how many steps to draw.
-    """
-    size = (1.2 + 0.75 * len(words), 0.9 + 0.42 * steps)
-    _, axis = plt.subplots(figsize=size, layout="constrained")
-    for step in range(steps):
-        kept = prompt + step - 1 if step else 0
-        for place in range(prompt + step):
-            colour = PASTELS[0] if place < kept else PASTELS[1]
-            _cell(axis, place, step, words[place], colour)
-    axis.set_xlim(-0.6, len(words) - 0.4)
-    axis.set_ylim(steps - 0.4, -0.6)
-    axis.set_xticks(range(len(words)), range(len(words)), fontsize=8)
-    axis.set_yticks(range(steps), [f"step {step}" for step in range(steps)])
-    axis.set(xlabel="position")
-    axis.set_title("orange: computed in this step · blue: from the cache", fontsize=10)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    plt.show()

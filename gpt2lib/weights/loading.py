@@ -84,7 +84,6 @@ def carry_out(
 ) -> GPTModel:
     """Builds the model of a plan; its tensors are removed as they are used."""
     to_prepare = _check_precision(precision, device)
-    warn_if_emulated(precision, device)
     dtype = torch.float32 if to_prepare else PRECISIONS[precision]
     weights = dict(_take(plan, tensors, device, dtype))
     for warning in _warnings(plan, weights):
@@ -130,6 +129,7 @@ def _check_precision(precision, device):
         raise ValueError(
             f"int8 is for the CPU, got device {str(device)!r}: use bfloat16 or float16"
         )
+    warn_if_emulated(precision, device)
     return find_device(device).type == "cpu" and precision in PREPARED
 
 

@@ -31,9 +31,11 @@ from gpt2lib.course.check.gpt_block import (
     transformer_block,
 )
 from gpt2lib.course.check.instructions import (
+    collate,
     format_alpaca,
     mask_prompt,
     pad_batch,
+    response_loss,
     word_f1,
 )
 from gpt2lib.course.check.preferences import (
@@ -43,7 +45,14 @@ from gpt2lib.course.check.preferences import (
     win_table,
 )
 from gpt2lib.course.check.pretraining import decayed, hours, learning_rate, mean_loss
-from gpt2lib.course.check.reasoning import follow, majority, mask_turns, parse_record
+from gpt2lib.course.check.reasoning import (
+    answers_of,
+    follow,
+    majority,
+    mask_turns,
+    parse_record,
+    share_right,
+)
 from gpt2lib.course.check.reinforcement import (
     bandit_step,
     clipped_loss,
@@ -57,7 +66,13 @@ from gpt2lib.course.check.spam import (
     lora_merge,
     precision_recall,
 )
-from gpt2lib.course.check.speed import most_tokens, quantize_rows, shortest_time
+from gpt2lib.course.check.speed import (
+    cached,
+    int8_linear,
+    most_tokens,
+    quantize_rows,
+    shortest_time,
+)
 from gpt2lib.course.check.tokenization import (
     bytes_per_token,
     encode_word,
@@ -107,13 +122,19 @@ __all__ = [
     "mask_prompt",
     "pad_batch",
     "word_f1",
+    "collate",
+    "response_loss",
     "parse_record",
     "mask_turns",
     "follow",
     "majority",
+    "answers_of",
+    "share_right",
     "most_tokens",
     "shortest_time",
     "quantize_rows",
+    "int8_linear",
+    "cached",
     "interval",
     "choose",
     "sliding",
