@@ -290,6 +290,19 @@ def test_chapters_show_and_claim(path):
     assert sum("assert " in cell.source for cell in code) >= 8
 
 
+def test_every_figure_says_in_words_what_it_shows(notebook):
+    drawn = [cell for cell in notebook.cells if has_figure(cell)]
+    texts = [cell.metadata.get("alt", "") for cell in drawn]
+    assert all(len(text) >= 40 and text.endswith(".") for text in texts), texts
+    assert len({*texts}) == len(texts)
+
+
+def has_figure(cell):
+    return any(
+        "image/png" in output.get("data", {}) for output in cell.get("outputs", [])
+    )
+
+
 LISTING = re.compile(r"`(gpt2lib/[^`]*)`\n```python\n(.*)\n```", re.DOTALL)
 
 
