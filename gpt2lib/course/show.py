@@ -146,7 +146,7 @@ def _visible(text):
 
 
 def leanings(words, moves, title="", width=8, label=""):
-    """A text whose words are coloured by signed numbers: orange above 0, blue below.
+    """A text whose words are coloured by signed numbers: orange above 0, violet below.
 
     Args:
         moves: one number per word.
