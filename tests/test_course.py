@@ -162,6 +162,42 @@ def test_views_put_controls_around_what_is_drawn(shown, monkeypatch):
     assert len(shown) == 3
 
 
+def test_leanings_colour_every_word_by_its_sign(shown):
+    show.leanings(["pay", "now", "please"], [2.0, -1.0, 0.5], width=2, label="odds")
+    axis = shown[0].axes[0]
+    assert [text.get_text() for text in axis.texts] == ["pay", "now", "please"]
+    image = axis.images[0]
+    assert image.get_array().compressed().tolist() == [2, -1, 0.5]
+    assert image.get_clim() == (-2, 2)
+
+
+def test_surprise_breaks_lines_and_colours_tokens(shown):
+    show.surprise(["Once", " upon", " a"], [None, 0.0, 9.0], width=10)
+    axis = shown[0].axes[0]
+    assert [text.get_text() for text in axis.texts] == ["Once", "·upon", "·a"]
+    assert len({text.get_position()[1] for text in axis.texts}) == 2
+    first, light, dark = (sum(patch.get_facecolor()[:3]) for patch in axis.patches)
+    assert first >= light > dark
+
+
+def test_sampling_shows_what_may_be_drawn(shown):
+    logits = torch.arange(20.0)
+    show.sampling(logits, str, temperature=2.0, top_k=3)
+    axis = shown[0].axes[0]
+    assert axis.get_title() == "3 of 20 tokens may be drawn"
+    widths = [bar.get_width() for bar in axis.patches]
+    assert math.isclose(sum(widths[12:]), 1, rel_tol=1e-6)
+    assert [width > 0 for width in widths[12:]] == [True] * 3 + [False] * 9
+
+
+def test_a_strip_is_to_scale(shown):
+    show.strip([("a", 1), ("b", 3), ("a", 2)])
+    axis = shown[0].axes[0]
+    assert [bar.get_width() for bar in axis.patches] == [1, 3, 2]
+    assert [bar.get_x() for bar in axis.patches] == [0, 1, 4]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a", "b"]
+
+
 def test_windows_show_inputs_and_the_last_target(shown):
     show.windows(list("abcde"), torch.tensor([[0, 1], [2, 3]]))
     assert [t.get_text() for t in shown[0].axes[0].texts] == list("abccde")

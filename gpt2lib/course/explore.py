@@ -88,3 +88,26 @@ def live_cache(tokens, given):
     """A slider over the passes of a generation; below it what each pass computes."""
     passes = IntSlider(1, 1, len(tokens) - given, description="passes")
     interact(lambda passes: show.cache_filling(tokens, given, passes), passes=passes)
+
+
+def live_sampling(logits, tokenizer):
+    """Sliders for temperature, top-k and top-p over one distribution (V,)."""
+
+    def draw(temperature, top_k, top_p):
+        show.sampling(
+            logits, lambda id: tokenizer.decode([id]), temperature, top_k, top_p
+        )
+
+    interact(
+        draw,
+        temperature=FloatSlider(1.0, min=0.1, max=3.0, continuous_update=False),
+        top_k=IntSlider(len(logits), min=1, max=len(logits), continuous_update=False),
+        top_p=FloatSlider(1.0, min=0.05, max=1.0, step=0.05, continuous_update=False),
+    )
+
+
+def live_surprise(text, draw):
+    """A box to type in; below it what `draw` makes of the text."""
+    box = Text(text, description="text", layout=Layout(width="50em"))
+    box.continuous_update = False
+    interact(draw, text=box)

@@ -11,7 +11,7 @@ from IPython.display import HTML, Markdown, clear_output, display
 from matplotlib import pyplot as plt
 from matplotlib.colors import ListedColormap
 
-from gpt2lib.generate import next_token_logits, sample
+from gpt2lib.generate import keep_top_k, keep_top_p, next_token_logits, sample
 from gpt2lib.training import Metrics
 
 # The palette of Okabe and Ito, whose colours a colour-blind reader tells apart.
@@ -196,6 +196,100 @@ def _write(axis, x, y, text, share):
 
 def _visible(text):
     return text.replace(" ", "·").replace("\n", "⏎")
+
+
+def leanings(words, moves, title="", width=8, label=""):
+    """A text whose words are coloured by signed numbers: orange above 0, violet below.
+
+    Args:
+        moves: one number per word.
+        width: words in a line.
+        label: what the numbers are, with their unit, for the colour bar.
+    """
+    rows = range(0, len(words), width)
+    size = (0.9 + 0.74 * min(width, len(words)) + 1.0, 0.9 + 0.36 * len(rows))
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    colours = torch.full((len(rows), min(width, len(words))), torch.nan)
+    colours.flatten()[: len(words)] = torch.as_tensor(moves)
+    most = max(1e-9, *map(abs, moves))
+    image = axis.imshow(colours, cmap="PuOr_r", vmin=-most, vmax=most, aspect="auto")
+    for i, (word, move) in enumerate(zip(words, moves)):
+        _write(axis, i % width, i // width, word, abs(move) / most)
+    axis.set(title=title, xticks=[], yticks=[])
+    figure.colorbar(image, ax=axis, label=label)
+    plt.show()
+
+
+def strip(segments, xlabel="", title=""):
+    """Segments of a file or a row, end to end and to scale, coloured by their kind.
+
+    Args:
+        segments: (kind, size) pairs, in order; at most seven kinds.
+    """
+    _, axis = plt.subplots(figsize=(9, 1.7), layout="constrained")
+    palette = ["black", BLUE, ORANGE, GREEN, RED, "#cc79a7", "#f0e442"]
+    colours, start = {}, 0
+    for kind, size in segments:
+        known = kind in colours
+        colour = colours.setdefault(kind, palette[len(colours)])
+        label = None if known else kind
+        axis.barh(0, size, left=start, color=colour, label=label)
+        start += size
+    axis.set(xlim=(0, start), yticks=[], xlabel=xlabel, title=title)
+    axis.xaxis.set_major_formatter(lambda at, _: f"{at:,.0f}")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    plt.show()
+
+
+def surprise(parts, nats, title="", width=64):
+    """A text whose tokens are darker the more they surprised a model.
+
+    Args:
+        parts: the text of each token, from `pieces`.
+        nats: the surprise of each; None where there is none, at the first token.
+        width: characters in a line.
+    """
+    places, x, y = [], 0, 0
+    for part in parts:
+        if x + len(part) > width:
+            x, y = 0, y + 1
+        places.append((x, y))
+        x += len(part) + 0.4
+    figure, axis = plt.subplots(figsize=(9, 1 + 0.34 * (y + 1)), layout="constrained")
+    shade = plt.cm.ScalarMappable(plt.Normalize(0, 6), "Oranges")
+    for (x, y), part, amount in zip(places, parts, nats):
+        colour = "white" if amount is None else shade.to_rgba(amount)
+        size = (len(part) + 0.2, 0.9)
+        axis.add_patch(plt.Rectangle((x, y - 0.45), *size, facecolor=colour))
+        style = {"family": "monospace", "size": 9, "va": "center", "ha": "center"}
+        style["color"] = "white" if amount is not None and amount > 4.2 else "#222"
+        axis.text(x + len(part) / 2 + 0.1, y, _visible(part), **style)
+    axis.set(xlim=(-0.5, width + 8), ylim=(y + 0.6, -0.6), title=title)
+    axis.axis("off")
+    figure.colorbar(shade, ax=axis, label="surprise (nats)", extend="max")
+    plt.show()
+
+
+def sampling(logits, labels, temperature=1.0, top_k=None, top_p=None):
+    """The likeliest tokens' probabilities after temperature, and what top-k and top-p
+    make of them.
+
+    Args:
+        logits: (V,) of one position.
+        labels: id -> text, for instance `lambda id: tokenizer.decode([id])`.
+    """
+    logits = logits / temperature
+    kept = logits if top_k is None else keep_top_k(logits, top_k)
+    kept = kept if top_p is None else keep_top_p(kept, top_p)
+    top = logits.topk(12).indices
+    groups = {
+        "after temperature": logits.softmax(dim=-1)[top].tolist(),
+        "drawn from": kept.softmax(dim=-1)[top].tolist(),
+    }
+    count = int((kept > -torch.inf).sum())
+    title = f"{count:,} of {len(logits):,} tokens may be drawn"
+    names = [repr(labels(id))[1:-1].replace(" ", "·") for id in top.tolist()]
+    bars(groups, names, "probability", title, "{:.2f}")
 
 
 def curves(

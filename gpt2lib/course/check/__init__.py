@@ -44,7 +44,15 @@ from gpt2lib.course.check.preferences import (
     preference_loss,
     win_table,
 )
-from gpt2lib.course.check.pretraining import decayed, hours, learning_rate, mean_loss
+from gpt2lib.course.check.pretraining import (
+    decayed,
+    hours,
+    learning_rate,
+    mean_loss,
+    mended_split,
+    sample_top_p,
+    training_step,
+)
 from gpt2lib.course.check.reasoning import (
     answers_of,
     follow,
@@ -63,7 +71,9 @@ from gpt2lib.course.check.report import WrongAnswer, exercise, expect
 from gpt2lib.course.check.spam import (
     fool,
     last_token_logits,
+    lora_forward,
     lora_merge,
+    mended_verdicts,
     precision_recall,
 )
 from gpt2lib.course.check.speed import (
@@ -82,7 +92,14 @@ from gpt2lib.course.check.tokenization import (
     train_bpe,
     windows,
 )
-from gpt2lib.course.check.weight_loading import cut_qkv, is_mask, measure, read_header
+from gpt2lib.course.check.weight_loading import (
+    cut_qkv,
+    is_mask,
+    map_names,
+    measure,
+    mended_thirds,
+    read_header,
+)
 
 __all__ = [
     "most_frequent_pair",
@@ -110,13 +127,20 @@ __all__ = [
     "learning_rate",
     "decayed",
     "hours",
+    "training_step",
+    "sample_top_p",
+    "mended_split",
     "is_mask",
     "read_header",
     "cut_qkv",
     "measure",
+    "map_names",
+    "mended_thirds",
     "last_token_logits",
     "precision_recall",
     "lora_merge",
+    "lora_forward",
+    "mended_verdicts",
     "fool",
     "format_alpaca",
     "mask_prompt",
