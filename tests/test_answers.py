@@ -1,6 +1,7 @@
 """Checkers reject plausible wrong answers and take right ones of any style."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -37,6 +38,11 @@ def test_a_plausible_wrong_answer_is_rejected(checker, answer, words, capsys):
 def test_every_checker_is_fed_a_wrong_answer():
     every = {f for f in vars(check).values() if hasattr(f, "__wrapped__")}
     assert every == CHECKERS
+
+
+def test_every_checker_is_fed_right_answers_of_two_styles():
+    styles = Counter(checker for checker, _ in RIGHT)
+    assert {f.__name__ for f in CHECKERS if styles[f] < 2} == set()
 
 
 @pytest.mark.parametrize("checker", IN_ORDER, ids=lambda f: f.__name__)

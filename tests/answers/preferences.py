@@ -80,6 +80,50 @@ def first_always_wins(policy, reference, winners, beta):
     return -F.logsigmoid(beta * (gained[:, 0] - gained[:, 1])).mean()
 
 
+def by_strengths(rewards):
+    strength = rewards.double().exp()
+    return strength[:, None] / (strength[:, None] + strength)
+
+
+def win_by_win(rewards):
+    gaps = [[(a - b).sigmoid() for b in rewards] for a in rewards]
+    return torch.tensor(gaps).numpy()
+
+
+def normalised_in_logs(reference, rewards, beta):
+    logits = reference.log() + rewards / beta
+    return (logits - logits.logsumexp(0)).exp()
+
+
+def shifted_first(reference, rewards, beta):
+    tilted = reference.double() * ((rewards - rewards.max()).double() / beta).exp()
+    return tilted / tilted.sum()
+
+
+def softplus_of_the_gap(policy, reference, beta):
+    chosen, rejected = (policy - reference).unbind(1)
+    return F.softplus(beta * (rejected - chosen)).mean()
+
+
+def pair_by_pair(policy, reference, beta):
+    losses = [
+        F.softplus(-beta * ((p[0] - r[0]) - (p[1] - r[1])))
+        for p, r in zip(policy, reference)
+    ]
+    return sum(losses).item() / len(losses)
+
+
+def gathered(policy, reference, winners, beta):
+    gained, winners = policy - reference, winners[:, None]
+    gap = gained.gather(1, winners) - gained.gather(1, 1 - winners)
+    return -F.logsigmoid(beta * gap).mean()
+
+
+def turned_by_sign(policy, reference, winners, beta):
+    gap = (policy - reference).double() @ torch.tensor([1.0, -1.0]).double()
+    return -F.logsigmoid(beta * gap * (1 - 2 * winners)).mean()
+
+
 WRONG = [
     (check.win_table, row_loses, "the row loses"),
     (check.win_table, gaps_of_rewards, "not yet probabilities"),
@@ -99,4 +143,13 @@ WRONG = [
     (check.loss_of_votes, first_always_wins, "votes are not looked at"),
 ]
 
-RIGHT = []
+RIGHT = [
+    (check.win_table, by_strengths),
+    (check.win_table, win_by_win),
+    (check.best_policy, normalised_in_logs),
+    (check.best_policy, shifted_first),
+    (check.preference_loss, softplus_of_the_gap),
+    (check.preference_loss, pair_by_pair),
+    (check.loss_of_votes, gathered),
+    (check.loss_of_votes, turned_by_sign),
+]

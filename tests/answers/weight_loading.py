@@ -215,6 +215,29 @@ def mapped_by_replacing(tensors):
     return with_head(named(tensors, MATRICES))
 
 
+def mapped_name_by_name(tensors):
+    """Asks for each of our names what the file calls it."""
+    theirs = {"tok_emb": "wte", "pos_emb": "wpe", "final_norm": "ln_f"}
+    parts = {"norm1": "ln_1", "norm2": "ln_2"}
+    turned = {"att.W_qkv": "attn.c_attn", "att.out_proj": "attn.c_proj"}
+    turned |= {"ff.layers.0": "mlp.c_fc", "ff.layers.2": "mlp.c_proj"}
+    ends = {"scale": "weight", "shift": "bias"}
+    ours = {
+        f"{a}.{end}": f"{b}.{ends.get(end, end)}"
+        for a, b in theirs.items()
+        for end in (("scale", "shift") if "norm" in a else ("weight",))
+    }
+    blocks = {name.split(".")[1] for name in tensors if name.startswith("h.")}
+    for n in blocks:
+        for a, b in (parts | turned).items():
+            for end in ("scale", "shift") if a in parts else ("weight", "bias"):
+                ours[f"trf_blocks.{n}.{a}.{end}"] = f"h.{n}.{b}.{ends.get(end, end)}"
+    made = {a: tensors[b] for a, b in ours.items()}
+    sideways = tuple(f"{name}.weight" for name in turned)
+    made = {a: t.T.contiguous() if a.endswith(sideways) else t for a, t in made.items()}
+    return made | {"out_head.weight": made["tok_emb.weight"]}
+
+
 def thirds_by_unflatten(block):
     weights = block["attn.c_attn.weight"].T.unflatten(0, (3, -1))
     biases = block["attn.c_attn.bias"].unflatten(0, (3, -1))
@@ -236,6 +259,7 @@ RIGHT = [
     (check.measure, measured_by_norms),
     (check.measure, measured_by_set),
     (check.map_names, mapped_by_replacing),
+    (check.map_names, mapped_name_by_name),
     (check.mended_thirds, thirds),
     (check.mended_thirds, thirds_by_unflatten),
 ]

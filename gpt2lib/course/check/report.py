@@ -102,6 +102,8 @@ def same(given, wanted):
     item, whatever holds them."""
     if isinstance(wanted, torch.Tensor):
         given = _as_tensor(given)
+        if not wanted.ndim and isinstance(given, int | float):
+            given = torch.tensor(given)
         alike = isinstance(given, torch.Tensor) and given.shape == wanted.shape
         return alike and torch.allclose(
             given.detach().double(), wanted.double(), atol=1e-5, rtol=1e-4
