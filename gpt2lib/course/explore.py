@@ -98,11 +98,14 @@ def live_sampling(logits, tokenizer):
             logits, lambda id: tokenizer.decode([id]), temperature, top_k, top_p
         )
 
+    size = len(logits)
+    ks = [k for k in (1, 2, 3, 5, 10, 20, 50, 100, 1000) if k < size] + [size]
+    style = dict(style=dict(description_width="initial"), continuous_update=False)
     interact(
         draw,
-        temperature=FloatSlider(1.0, min=0.1, max=3.0, continuous_update=False),
-        top_k=IntSlider(len(logits), min=1, max=len(logits), continuous_update=False),
-        top_p=FloatSlider(1.0, min=0.05, max=1.0, step=0.05, continuous_update=False),
+        temperature=FloatSlider(1.0, min=0.1, max=3.0, **style),
+        top_k=SelectionSlider(options=ks, value=size, **style),
+        top_p=FloatSlider(1.0, min=0.05, max=1.0, step=0.05, **style),
     )
 
 
