@@ -1,11 +1,14 @@
 """The Makefile, with stand-ins for Python that write down what they are asked for."""
 
+import re
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from gpt2lib.__main__ import _parser
 
 ROOT = Path(__file__).parent.parent
 
@@ -157,3 +160,37 @@ def test_an_installation_without_e_has_every_module_and_file():
     tracked = ["git", "ls-files", "bin/pocket", "bin/thinker", "data"]
     files = subprocess.run(tracked, cwd=ROOT, capture_output=True, text=True).stdout
     assert {ROOT / file for file in files.splitlines()} <= listed
+
+
+SLURM = {
+    "scontrol": "#!/bin/sh\nprintf 'node7\\nnode8\\n'\n",
+    "srun": '#!/bin/sh\necho "$@"\n',
+}
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_slurm_script_starts_and_resumes_the_run(tmp_path, begun):
+    """As far as a shell can tell: Slurm's programs are stand-ins."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", readme, re.DOTALL)
+    for name, text in SLURM.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    if begun:
+        (tmp_path / "bin" / "mine" / "training").mkdir(parents=True)
+    slurm = {"JOB_NODELIST": "node[7-8]", "NNODES": "2", "JOB_ID": "12"}
+    environment = {f"SLURM_{name}": value for name, value in slurm.items()}
+    ended = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=environment | {"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = ended.stdout.split()
+    assert words[:3] == ["torchrun", "--nnodes", "2"]
+    assert words[words.index("--rdzv-endpoint") + 1] == "node7:29500"
+    assert (words[-1] == "--resume") is begun
+    assert _parser().parse_args(words[words.index("gpt2lib") + 1 :]).out == "bin/mine"
