@@ -212,6 +212,20 @@ def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tm
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
 
 
+def test_a_killed_worker_is_started_again(unbroken, data, tmp_path):
+    """The variable keeps the new workers from the old ones' addresses; see README."""
+    out = tmp_path / "again"
+    command = torchrun(data, out, "--resume")
+    command[3:3] = ["--max-restarts", "1"]
+    environment = ENVIRONMENT | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    wait_until(lambda: job.poll() is not None or len(losses(out)) >= 5, every=0.01)
+    assert job.poll() is None, "ended before a worker could be killed"
+    os.kill(workers_of(job)[-1], signal.SIGKILL)
+    assert job.wait(timeout=300) == 0
+    assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
+
+
 def is_alive(pid):
     """Whether a process runs; one that has ended and was not asked for its end (Z)
     does not.
