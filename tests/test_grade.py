@@ -31,6 +31,8 @@ CELLS = [
 def notebook(tmp_path):
     def write(cells):
         page = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)])
+        for cell in page.cells:  # what is stored in a notebook proves nothing
+            cell.outputs = [nbformat.v4.new_output("stream", text="✓ right\n")]
         nbformat.write(page, tmp_path / "mine.ipynb")
         return str(tmp_path / "mine.ipynb")
 
