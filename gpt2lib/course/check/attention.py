@@ -3,16 +3,13 @@
 import torch
 from torch.nn import functional as F
 
-from gpt2lib.course.check.report import WrongAnswer, exercise, expect
-
-
-def _draw(seed, *shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _unchanged(name, tensor, before):
-    if not torch.equal(tensor, before):
-        raise WrongAnswer(f"your function gave the right answer but changed {name}")
+from gpt2lib.course.check.report import (
+    WrongAnswer,
+    draw,
+    exercise,
+    expect,
+    unchanged,
+)
 
 
 @exercise
@@ -21,18 +18,18 @@ def softmax(answer):
     for scores in ([1.0, 2.0, 3.0], rows, [1000.0, 999.0, -1000.0]):
         x = torch.tensor(scores)
         expect(f"softmax({scores})", answer(x), x.softmax(dim=-1))
-    for seed, x in enumerate((3 * _draw(1, 2, 3, 5), _draw(2, 2, 2, 4).double())):
+    for seed, x in enumerate((3 * draw(1, 2, 3, 5), draw(2, 2, 2, 4).double())):
         x[0] += 800 * seed
         before = x.clone()
         call = f"softmax of shape {tuple(x.shape)}, {x.dtype},"
         expect(call, answer(x), before.softmax(dim=-1))
-        _unchanged("the scores", x, before)
+        unchanged("the scores", x, before)
 
 
 @exercise
 def causal_weights(answer):
     small = torch.tensor([[1.0, 5.0, 2.0], [0.5, -1.0, 3.0], [2.0, 2.0, 0.0]])
-    for scores in (small, 4 * _draw(3, 5, 5), _draw(4, 2, 4, 4), _draw(5, 2, 3, 6, 6)):
+    for scores in (small, 4 * draw(3, 5, 5), draw(4, 2, 4, 4), draw(5, 2, 3, 6, 6)):
         future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
         wanted = scores.masked_fill(future, -torch.inf).softmax(dim=-1)
         before = scores.clone()
@@ -41,7 +38,7 @@ def causal_weights(answer):
         expect(f"causal_weights({shown})", given, wanted)
         if torch.as_tensor(given).triu(1).count_nonzero():
             raise WrongAnswer("the future must weigh exactly 0; here it is only small")
-        _unchanged("the scores", scores, before)
+        unchanged("the scores", scores, before)
 
 
 @exercise
@@ -63,7 +60,7 @@ def split_heads(answer):
 @exercise
 def attend_last(answer):
     for T, D in ((1, 4), (3, 4), (6, 4), (5, 9)):
-        query, K, V = _draw(T, D), _draw(T + 10, T, D), _draw(T + 20, T, D)
+        query, K, V = draw(T, D), draw(T + 10, T, D), draw(T + 20, T, D)
         if D == 9:
             query, K, V = query.double(), K.double(), V.double()
         wanted = F.scaled_dot_product_attention(query[None], K, V)[0]
@@ -97,7 +94,7 @@ def induction_score(answer):
     for seed, (shape, ids) in enumerate(
         (((7, 7), repeated), ((2, 5, 5), [4, 4, 8, 4, 8]), ((2, 3, 7, 7), repeated))
     ):
-        pattern = _draw(seed, *shape).softmax(dim=-1).tril()
+        pattern = draw(seed, *shape).softmax(dim=-1).tril()
         slips = [
             ("this is the weight on the earlier places of the token itself; expected "
              "that on the token after each of them", _on_repeats(pattern, ids, 0)),
@@ -108,7 +105,7 @@ def induction_score(answer):
         before = pattern.clone()
         given = answer(pattern, list(ids))
         expect(call, given, _on_repeats(pattern, ids, 1), slips)
-        _unchanged("the pattern", pattern, before)
+        unchanged("the pattern", pattern, before)
 
 
 def _on_repeats(pattern, ids, step, every=False):
@@ -139,7 +136,7 @@ def multi_head(answer):
     for seed, (B, T, C, H) in enumerate(
         ((1, 4, 6, 1), (2, 5, 8, 2), (3, 4, 12, 4), (2, 3, 6, 3))
     ):
-        x, given = _draw(seed, B, T, C), [_draw(seed + 9, 4, C, C)[n] for n in range(4)]
+        x, given = draw(seed, B, T, C), [draw(seed + 9, 4, C, C)[n] for n in range(4)]
         if seed == 3:
             x, given = x.double(), [W.double() for W in given]
         *three, W_out = given
@@ -157,14 +154,14 @@ def multi_head(answer):
         before = x.clone()
         call = f"multi_head(x, …, n_heads={H}) with x {(B, T, C)}"
         expect(call, answer(x, *given, H), result(), slips)
-        _unchanged("x", x, before)
+        unchanged("x", x, before)
 
 
 @exercise
 def mended_attention(answer):
     """Other sizes than the chapter's, and the experiment: a later token is changed."""
     for seed, (B, H, T, D) in enumerate(((1, 1, 4, 3), (2, 3, 5, 4), (3, 2, 6, 8))):
-        q, k, v = _draw(seed, 3, B, H, T, D).double()
+        q, k, v = draw(seed, 3, B, H, T, D).double()
         wanted = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         call = f"mended(q, k, v), each {(B, H, T, D)},"
         given = answer(q, k, v)

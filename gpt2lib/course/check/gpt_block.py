@@ -6,7 +6,13 @@ import torch
 from torch.nn import functional as F
 
 from gpt2lib.config import GPT2_124M, GPT2_355M, GPT2_774M, GPT2_1558M, GPTConfig
-from gpt2lib.course.check.report import WrongAnswer, exercise, expect
+from gpt2lib.course.check.report import (
+    WrongAnswer,
+    draw,
+    exercise,
+    expect,
+    unchanged,
+)
 from gpt2lib.model import GPTModel, TransformerBlock
 
 SMALL = GPTConfig(
@@ -22,22 +28,13 @@ def _drawn(module, seed, scale=1.0):
     return module.eval()
 
 
-def _draw(seed, *shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _unchanged(name, tensor, before):
-    if not torch.equal(tensor, before):
-        raise WrongAnswer(f"your function gave the right answer but changed {name}")
-
-
 @exercise
 def layer_norm(answer):
     two = [[1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 4.0, 8.0]]
     for rows in (two, [[1e-3, 2e-3, 3e-3, 2e-3]], [[5.0, 5.0, 5.0, 5.0]]):
         x = torch.tensor(rows)
         expect(f"layer_norm({rows})", answer(x), F.layer_norm(x, (4,)))
-    for x in (4 * _draw(1, 2, 3, 8) + 2, _draw(2, 3, 3, 3), _draw(3, 2, 5, 6).double()):
+    for x in (4 * draw(1, 2, 3, 8) + 2, draw(2, 3, 3, 3), draw(3, 2, 5, 6).double()):
         before = x.clone()
         wanted = F.layer_norm(x, x.shape[-1:])
         spread, mean = torch.var_mean(x, dim=1, keepdim=True, correction=0)
@@ -47,7 +44,7 @@ def layer_norm(answer):
         ]
         call = f"layer_norm(x) with x {tuple(x.shape)}, {x.dtype},"
         expect(call, answer(x), wanted, slips)
-        _unchanged("x", x, before)
+        unchanged("x", x, before)
 
 
 @exercise
@@ -64,7 +61,7 @@ def count_parameters(answer):
 def block_forward(answer):
     for seed, shape in enumerate(((1, 4, 8), (3, 5, 8))):
         block = _drawn(TransformerBlock(SMALL), seed)
-        _compare_blocks(answer, block, _draw(seed + 6, *shape))
+        _compare_blocks(answer, block, draw(seed + 6, *shape))
 
 
 def _compare_blocks(answer, block, x):
@@ -94,7 +91,7 @@ def _compare_blocks(answer, block, x):
             hook.remove()
             del block.forward
         expect(f"block_forward(block, x) with x {tuple(x.shape)}", given, wanted, slips)
-        _unchanged("x", x, before)
+        unchanged("x", x, before)
 
 
 def _refuse_to_be_called(*_, **__):
@@ -107,7 +104,7 @@ def transformer_block(answer):
     for seed, (cfg, B, T) in enumerate(((SMALL, 1, 3), (wide, 2, 5), (SMALL, 3, 4))):
         cfg = dataclasses.replace(cfg, fused_qkv=False)
         block = _drawn(TransformerBlock(cfg), seed, scale=0.5)
-        x = _draw(seed + 4, B, T, cfg.emb_dim)
+        x = draw(seed + 4, B, T, cfg.emb_dim)
         weights = {name: w.detach() for name, w in block.state_dict().items()}
         with torch.no_grad():
             wanted, slips = block(x), list(_block_slips(block, x))
@@ -115,7 +112,7 @@ def transformer_block(answer):
         call = f"transformer_block(x, weights, n_heads={cfg.n_heads}) with x {(B, T)}"
         call += f" vectors of {cfg.emb_dim} numbers"
         expect(call, answer(x, weights, cfg.n_heads), wanted, slips)
-        _unchanged("x", x, before)
+        unchanged("x", x, before)
 
 
 def _block_slips(block, x):

@@ -1,41 +1,18 @@
 """The checkers of chapter 7: finetuning: instructions."""
 
-import copy
-from collections.abc import Iterator
-
 import torch
 from torch.nn import functional as F
 
-from gpt2lib.course.check.report import WrongAnswer, brief, exercise, expect
+from gpt2lib.course.check.report import (
+    WrongAnswer,
+    called,
+    exercise,
+    expect,
+    is_pair,
+    plain,
+)
 from gpt2lib.data import IGNORED, pad
 from gpt2lib.finetuning import alpaca_prompt, token_f1
-
-
-def plain(given):
-    """Lists instead of tuples, maps, zips and the like, inside and out."""
-    if isinstance(given, Iterator | list | tuple):
-        return [plain(part) for part in given]
-    return given
-
-
-def called(name, answer, *given):
-    """The call as text, and what it returned.
-
-    Raises:
-        WrongAnswer: the answer changed a list that it was given.
-    """
-    call = f"{name}({', '.join(map(brief, given))})"
-    own = copy.deepcopy(given)
-    result = answer(*own)
-    if result is not None and own != given:
-        raise WrongAnswer(f"{call} gave a result, but changed the lists it was given")
-    return call, result
-
-
-def is_pair(given):
-    """Whether an answer is two things, neither of them None."""
-    pair = isinstance(given, tuple | list) and len(given) == 2
-    return pair and all(part is not None for part in given)
 
 
 @exercise

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import torch
 
 from gpt2lib.config import GPTConfig
-from gpt2lib.course.check.report import WrongAnswer, brief, exercise, expect
+from gpt2lib.course.check.report import (
+    WrongAnswer,
+    brief,
+    exercise,
+    expect,
+    number,
+)
 from gpt2lib.model import GPTModel
 
 
@@ -150,19 +156,14 @@ def training_step(answer):
             _step(models["clear"], others["clear"], *batch, clip, clear=False)
             _step(models["clip"], others["clip"], *batch, None)
             call = f"training_step with {kind.__name__}, clip={clip}, step {step + 1}"
-            if loss is None or not _close(_number(loss), wanted):
-                expect(f"{call}: the loss before the step", _number(loss), wanted)
+            if loss is None or not _close(number(loss), wanted):
+                expect(f"{call}: the loss before the step", number(loss), wanted)
             slips = [
                 ("the gradients of the step before are still there", models["clear"]),
                 ("the gradients were not clipped as one vector", models["clip"]),
             ]
             slips = [(words, _weights(model)) for words, model in slips]
             expect(f"{call}: the weights", _weights(given), _weights(right), slips)
-
-
-def _number(loss):
-    one = isinstance(loss, torch.Tensor) and loss.numel() == 1
-    return loss.detach().item() if one else loss
 
 
 @exercise

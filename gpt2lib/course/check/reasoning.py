@@ -5,8 +5,14 @@ import random
 
 import torch
 
-from gpt2lib.course.check.instructions import called, plain
-from gpt2lib.course.check.report import WrongAnswer, exercise, expect, same
+from gpt2lib.course.check.report import (
+    WrongAnswer,
+    called,
+    exercise,
+    expect,
+    plain,
+    same,
+)
 from gpt2lib.data import IGNORED
 
 

@@ -1,8 +1,10 @@
 """Shared by all checkers: calls the learner's function, compares what it returns."""
 
+import copy
 import functools
 import math
 import traceback
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -124,6 +126,17 @@ def _as_tensor(given):
     return torch.from_numpy(given) if isinstance(given, np.ndarray) else given
 
 
+def draw(seed, *shape):
+    """A tensor of normal random numbers."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def unchanged(name, tensor, before):
+    """Raises WrongAnswer if the learner's function has changed what it was given."""
+    if not torch.equal(tensor, before):
+        raise WrongAnswer(f"your function gave the right answer but changed {name}")
+
+
 def brief(value):
     """A value in one line; large tensors and modules by their shapes."""
     if isinstance(value, torch.Tensor):
@@ -142,6 +155,34 @@ def brief(value):
     return text if len(text) <= 400 else f"{text[:400]} …"
 
 
-def as_list(given):
-    """A list from any sequence; None stays None."""
-    return given if given is None else list(given)
+def plain(given):
+    """Lists instead of tuples, maps, zips and the like, inside and out."""
+    if isinstance(given, Iterator | list | tuple):
+        return [plain(part) for part in given]
+    return given
+
+
+def called(name, answer, *given):
+    """The call as text, and what it returned.
+
+    Raises:
+        WrongAnswer: the answer changed a list that it was given.
+    """
+    call = f"{name}({', '.join(map(brief, given))})"
+    own = copy.deepcopy(given)
+    result = answer(*own)
+    if result is not None and own != given:
+        raise WrongAnswer(f"{call} gave a result, but changed the lists it was given")
+    return call, result
+
+
+def is_pair(given):
+    """Whether an answer is two things, neither of them None."""
+    pair = isinstance(given, tuple | list) and len(given) == 2
+    return pair and all(part is not None for part in given)
+
+
+def number(value):
+    """A number, also from a tensor of one; anything else as it is."""
+    one = isinstance(value, torch.Tensor) and value.numel() == 1
+    return value.detach().double().item() if one else value

@@ -5,7 +5,13 @@ from collections import Counter
 
 import torch
 
-from gpt2lib.course.check.report import WrongAnswer, brief, exercise, expect
+from gpt2lib.course.check.report import (
+    WrongAnswer,
+    brief,
+    exercise,
+    expect,
+    number,
+)
 
 
 @exercise
@@ -38,17 +44,11 @@ def precision_recall(answer):
         if not isinstance(given, tuple | list) or len(given) != 2 or None in given:
             expect(call, given, wanted)
             raise WrongAnswer(f"{call} gave {brief(given)}, expected a pair")
-        given = [_number(value) for value in given]
+        given = [number(value) for value in given]
         if wanted[0] != wanted[1] and given == [*reversed(wanted)]:
             raise WrongAnswer(f"{call}: these are (recall, precision)")
-        for name, number, right in zip(("precision", "recall"), given, wanted):
-            expect(f"{call}: the {name}", number, right)
-
-
-def _number(value):
-    """A number, also from a tensor of one; anything else as it is."""
-    one = isinstance(value, torch.Tensor) and value.numel() == 1
-    return value.double().item() if one else value
+        for name, score, right in zip(("precision", "recall"), given, wanted):
+            expect(f"{call}: the {name}", score, right)
 
 
 @exercise

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import torch
 
-from gpt2lib.course.check.instructions import is_pair
-from gpt2lib.course.check.report import WrongAnswer, exercise, expect
+from gpt2lib.course.check.report import WrongAnswer, exercise, expect, is_pair
 from gpt2lib.generate import generate
 from gpt2lib.weights import load_model
 
