@@ -117,6 +117,9 @@ def _add_pretrain(verb):
     verb.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS")
     verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     verb.add_argument("--compile", action="store_true", help="use torch.compile")
+    verb.add_argument(
+        "--shard", action="store_true", help="divide the model over the processes"
+    )
     verb.add_argument("--seed", type=int, default=0)
     _add_device(verb)
     verb.add_argument("--resume", action="store_true", help="continue this run")

@@ -10,6 +10,7 @@ import time
 from array import array
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import command as command_line
@@ -34,7 +35,7 @@ on_cpu = pytest.mark.skipif(
 )
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
-STEPS = 12
+STEPS, BATCH = 12, 6
 TINY = replace(SMALL, vocab_size=300, drop_rate=0.0)
 TOKENIZER = BPETokenizer.train("The clock went slow. Was it the tide?" * 30, 300)
 
@@ -48,7 +49,7 @@ def data(tmp_path_factory):
 
 def arguments(data, out, *options):
     run = ["pretrain", "--data", data, "--out", out, "--steps", STEPS]
-    run += ["--batch-size", 4, "--context-length", 32, "--checkpoint-every", 4]
+    run += ["--batch-size", BATCH, "--context-length", 32, "--checkpoint-every", 4]
     return [*run, *options]
 
 
@@ -108,7 +109,7 @@ def test_a_text_becomes_a_model_that_opens(unbroken):
     assert run.returncode == 0, run.stderr
     figures = json.loads(run.stdout)
     assert run.stdout.count("\n") == 1
-    assert figures["steps"] == STEPS and figures["tokens"] == STEPS * 4 * 32
+    assert figures["steps"] == STEPS and figures["tokens"] == STEPS * BATCH * 32
     model, tokenizer = load_model(out), load_tokenizer(out)
     assert model.cfg.context_length == 32
     assert model.cfg.vocab_size == tokenizer.n_vocab
@@ -174,19 +175,47 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(unbroken, data, tmp_path):
     assert_same_weights(out, unbroken[0])
 
 
+def in_several(count, data, out, *options):
+    """A whole run in several processes."""
+    run = command_line.begin_several(count, *arguments(data, out, *options))
+    run.join(timeout=900)  # finds hangs only
+    assert run.exitcode == 0
+
+
 @on_cpu
-def test_two_processes_do_what_one_does(unbroken, data, tmp_path):
-    out = tmp_path / "two"
-    run = subprocess.run(
-        torchrun(data, out),
-        capture_output=True,
-        text=True,
-        timeout=900,  # finds hangs only
-        env=ENVIRONMENT,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.count("val_loss") == 1
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [
+        (2, []),
+        (2, ["--shard"]),
+        pytest.param(3, ["--shard", "--micro-batch-size", 1], marks=pytest.mark.slow),
+        pytest.param(2, ["--shard", "--compile"], marks=pytest.mark.slow),
+    ],
+)
+def test_several_processes_do_what_one_does(count, options, unbroken, data, tmp_path):
+    out = tmp_path / "several"
+    in_several(count, data, out, *options)
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
+    one, several = (load_file(f / "model.safetensors") for f in (unbroken[0], out))
+    assert {n: t.shape for n, t in one.items()} == {
+        n: t.shape for n, t in several.items()
+    }
+
+
+@on_cpu
+@pytest.mark.slow
+def test_a_sharded_run_goes_on_with_any_number_of_processes(unbroken, data, tmp_path):
+    out = tmp_path / "any"
+    for count, steps, options in ((3, 5, ["--shard"]), (2, 9, ["--shard"])):
+        begin = partial(command_line.begin_several, count)
+        run = start(steps, data, out, *options, "--resume", begin=begin)
+        workers = workers_of(run)
+        run.kill()
+        wait_until(lambda workers=workers: not any(map(is_alive, workers)))
+    run = pretrain(data, out, "--resume")  # in one process, not sharded
+    assert run.returncode == 0, run.stderr
+    assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
+    in_several(2, data, out, "--shard", "--resume")  # nothing is left to do
 
 
 @on_cpu
@@ -252,7 +281,8 @@ def all_below(pid):
 def test_workers_end_when_torchrun_is_killed(data, tmp_path):
     """A stand-in for torchrun: it has the same place, above the workers."""
     options = ["--steps", 10_000]
-    run = start(2, data, tmp_path / "out", *options, begin=command_line.begin_two)
+    begin = partial(command_line.begin_several, 2)
+    run = start(2, data, tmp_path / "out", *options, begin=begin)
     workers = workers_of(run)
     assert len(workers) == 2
     run.kill()
@@ -263,7 +293,8 @@ def test_workers_end_when_torchrun_is_killed(data, tmp_path):
 def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
     text = "".join(islice(stories(seed=2), 100))
     (tmp_path / "long.txt").write_text(text * 600)
-    begin = command_line.begin if processes == 1 else command_line.begin_two
+    begin = partial(command_line.begin_several, processes)
+    begin = command_line.begin if processes == 1 else begin
     run = begin(*arguments(tmp_path / "long.txt", tmp_path / "out"))
     wanted = 1 if processes == 1 else 3  # a worker; the ranks and, below one, a worker
     wait_until(lambda: run.exitcode is not None or len(all_below(run.pid)) >= wanted)
@@ -346,6 +377,7 @@ def test_a_batch_beyond_all_bounds_is_refused(data, tmp_path):
         (["--data", "nowhere.bin"], "no text at nowhere.bin"),
         (["--seed", 2**63], "seed must be a whole number from 0 to 2**63 - 1"),
         (["--out", __file__], "test_pretraining.py is a file"),
+        (["--shard"], "this is the only one: start with torchrun"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(data, tmp_path, options, message):

@@ -4,6 +4,8 @@ In reading order:
 
     loss         cross-entropy, perplexity, bits per byte, and what training costs
     processes    one training run in several processes, started by torchrun
+    state        the training state on disk, written beside the next steps
+    sharding     a model larger than one GPU, divided over the processes
     trainer      the training loop: gradients, AdamW, learning rate, resuming
     records      files of examples: reading, reporting bad rows, splitting
     texts        text files, read in chunks
