@@ -138,6 +138,7 @@ def test_the_figures_are_those_of_the_text_held_out(unbroken):
     assert figures["bits_per_byte"] == pytest.approx(bits / len(text), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     unbroken, data, tmp_path
 ):
@@ -187,7 +188,7 @@ def in_several(count, data, out, *options):
     ("count", "options"),
     [
         (2, []),
-        (2, ["--shard"]),
+        pytest.param(2, ["--shard"], marks=pytest.mark.slow),
         pytest.param(3, ["--shard", "--micro-batch-size", 1], marks=pytest.mark.slow),
         pytest.param(2, ["--shard", "--compile"], marks=pytest.mark.slow),
     ],
@@ -218,6 +219,7 @@ def test_a_sharded_run_goes_on_with_any_number_of_processes(unbroken, data, tmp_
     in_several(2, data, out, "--shard", "--resume")  # nothing is left to do
 
 
+@pytest.mark.slow
 @on_cpu
 def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tmp_path):
     out = tmp_path / "fewer"
@@ -241,6 +243,7 @@ def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tm
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again(unbroken, data, tmp_path):
     """The variable keeps the new workers from the old ones' addresses; see README."""
     out = tmp_path / "again"
@@ -289,6 +292,7 @@ def test_workers_end_when_torchrun_is_killed(data, tmp_path):
     wait_until(lambda: not any(map(is_alive, workers)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
     text = "".join(islice(stories(seed=2), 100))
@@ -306,6 +310,7 @@ def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
     assert not (tmp_path / "out/training/tokens/tokens.json").exists()
 
 
+@pytest.mark.slow
 def test_a_script_must_guard_its_call(data, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
