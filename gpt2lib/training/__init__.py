@@ -12,6 +12,7 @@ In reading order:
     shards       files of token ids, read as one long sequence
     corpus       texts -> token shards, once, on all cores
     runs         a run's folder: measurements, training state, resuming after a kill
+    tensorboard  a run's measurements, for TensorBoard
     pretraining  the whole run: texts -> a GPT-2 in a Hugging Face folder
 """
 
@@ -41,6 +42,9 @@ from gpt2lib.training.shards import (
     TokenShards,
     write_shard,
 )
+from gpt2lib.training.tensorboard import (
+    feed_tensorboard,
+)
 from gpt2lib.training.trainer import (
     Progress,
     Trainer,
@@ -63,6 +67,7 @@ __all__ = [
     "decay_groups",
     "default_learning_rate",
     "evaluate",
+    "feed_tensorboard",
     "learning_rate_at",
     "perplexity",
     "pretrain",

@@ -26,6 +26,7 @@ BEST = "best.safetensors"
 METRICS = "metrics.jsonl"
 TOKENS = "tokens"
 ADAPTATION = "adaptation"
+TENSORBOARD = "tensorboard"
 TOKEN_FILES = (RECORD, *TOKENIZER_FILES)
 
 
@@ -72,8 +73,8 @@ def _check_out(out, work, resume):
             )
         return
     files.check_free(out, {work.name})
-    files.check_free(work, {CHECKPOINT, BEST, METRICS, TOKENS, ADAPTATION})
-    files.check_free(work / ADAPTATION, {CHECKPOINT, METRICS})
+    files.check_free(work, {CHECKPOINT, BEST, METRICS, TOKENS, ADAPTATION, TENSORBOARD})
+    files.check_free(work / ADAPTATION, {CHECKPOINT, METRICS, TENSORBOARD})
     made = {path.name for path in (work / TOKENS).glob("[0-9]*.bin")}
     files.check_free(work / TOKENS, {*made, *TOKEN_FILES})
 
