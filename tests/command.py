@@ -57,6 +57,12 @@ def begin_several(count, *arguments):
     return _begin(_stand_in_for_torchrun, (count, *arguments))
 
 
+def free_port():
+    """A port of this machine that nothing listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 def _begin(target, arguments):
     process = PROCESSES.Process(target=target, args=arguments)
     process.start()
@@ -65,8 +71,7 @@ def _begin(target, arguments):
 
 
 def _stand_in_for_torchrun(count, *arguments):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("fork" if _FORKS else "spawn")
     ranks = [
         context.Process(target=_run_as_rank, args=(rank, count, port, *arguments))

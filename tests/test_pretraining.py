@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from random import Random
 
 import command as command_line
 import pytest
@@ -53,10 +55,12 @@ def arguments(data, out, *options):
     return [*run, *options]
 
 
-def torchrun(data, out, *options):
-    """What starts a run in two processes."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    start += ["--nproc-per-node", "2", "-m", "gpt2lib"]
+TWO = ("--standalone", "--nproc-per-node", "2")
+
+
+def torchrun(data, out, *options, processes=TWO):
+    """What starts a run in several processes."""
+    start = [sys.executable, "-m", "torch.distributed.run", *processes, "-m", "gpt2lib"]
     return [*start, *map(str, arguments(data, out, *options))]
 
 
@@ -243,19 +247,70 @@ def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tm
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
 
 
+RESTARTS = ENVIRONMENT | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # see README
+
+
+def launch(data, out, processes=TWO):
+    """Starts torchrun, which starts its workers again up to ten times."""
+    processes = (*processes, "--max-restarts", "10")
+    command = torchrun(data, out, "--steps", 24, "--resume", processes=processes)
+    with open(out.with_suffix(".log"), "a") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=RESTARTS)
+
+
+def wait_for_steps(steps, job, out):
+    wait_until(lambda: job.poll() is not None or len(losses(out)) >= steps, every=0.01)
+    assert job.poll() is None, "ended before anything could be killed"
+
+
+@pytest.fixture(scope="module")
+def unbroken_in_two(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bin") / "two"
+    in_several(2, data, out, "--steps", 24)
+    return out
+
+
+def kill_workers(times, data, out):
+    """A run of which a worker is killed again and again; torchrun starts new ones."""
+    job, draw = launch(data, out), Random(5)
+    for steps in sorted(draw.sample(range(1, 24), times)):
+        wait_for_steps(steps, job, out)
+        workers = workers_of(job)
+        os.kill(draw.choice(workers), signal.SIGKILL)
+        wait_until(lambda old=set(workers): not old & set(workers_of(job)))
+    assert job.wait(timeout=900) == 0
+
+
+@on_cpu
 @pytest.mark.slow
-def test_a_killed_worker_is_started_again(unbroken, data, tmp_path):
-    """The variable keeps the new workers from the old ones' addresses; see README."""
-    out = tmp_path / "again"
-    command = torchrun(data, out, "--resume")
-    command[3:3] = ["--max-restarts", "1"]
-    environment = ENVIRONMENT | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-    wait_until(lambda: job.poll() is not None or len(losses(out)) >= 5, every=0.01)
-    assert job.poll() is None, "ended before a worker could be killed"
-    os.kill(workers_of(job)[-1], signal.SIGKILL)
-    assert job.wait(timeout=300) == 0
-    assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
+def test_killed_workers_are_started_again(unbroken_in_two, data, tmp_path):
+    kill_workers(3, data, tmp_path / "again")
+    assert losses(tmp_path / "again") == losses(unbroken_in_two)
+    assert_same_weights(tmp_path / "again", unbroken_in_two)
+
+
+@on_cpu
+@pytest.mark.slow
+def test_a_lost_machine_is_waited_for(unbroken_in_two, data, tmp_path):
+    """Two machines, on this one: the second is killed, and another takes its place."""
+    out, port = tmp_path / "lost", command_line.free_port()
+    machines = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
+    machines += ["--rdzv-endpoint", f"127.0.0.1:{port}"]
+    first = launch(data, out, machines)
+    wait_until(lambda: is_open(port))  # it holds the store
+    second = launch(data, out, machines)
+    wait_for_steps(9, first, out)
+    second.kill()
+    second.wait()
+    third = launch(data, out, machines)
+    assert (first.wait(timeout=900), third.wait(timeout=900)) == (0, 0)
+    assert losses(out) == losses(unbroken_in_two)
+    assert_same_weights(out, unbroken_in_two)
+
+
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def is_alive(pid):
