@@ -41,6 +41,7 @@ from gpt2lib.training import (
 )
 from gpt2lib.training.loss import autocast
 from gpt2lib.training.runs import total_seconds
+from gpt2lib.training.sharding import sharded_memory
 from gpt2lib.training.state import StateWriter
 
 CFG = replace(SMALL, drop_rate=0.1, context_length=8)
@@ -545,9 +546,10 @@ def test_the_table_in_the_readme_is_computed(name, cfg):
         flops = training_flops(cfg, billions * 10**9)
         hours = flops / (0.4 * 989e12) / 3600
         memory = training_memory(cfg) / 1e9
+        two, eight = (sharded_memory(cfg, count) / 1e9 for count in (2, 8))
         assert (
             f"| `{name}` | {billions} billion | {flops:.1e} | {hours:,.1f} | "
-            f"{hours / 8:,.1f} | {memory:.1f} GB |"
+            f"{hours / 8:,.1f} | {memory:.1f} GB | {two:.1f} GB | {eight:.1f} GB |"
         ) in readme
 
 

@@ -8,7 +8,9 @@ modules are imported where they are used: they take 0.7 s.
 
 import torch
 
+from gpt2lib.config import GPTConfig
 from gpt2lib.model import GPTModel
+from gpt2lib.training.loss import training_memory
 from gpt2lib.training.state import copied, is_sharded
 
 
@@ -19,6 +21,17 @@ def check_several(count: int) -> None:
             "a model is sharded over several processes, but this is the only one: "
             "start with torchrun, or leave out --shard"
         )
+
+
+def sharded_memory(cfg: GPTConfig, count: int) -> int:
+    """Bytes that training takes in each of `count` processes, without activations.
+
+    A part of what `training_memory` counts; and whole, with gradients, what is gathered
+    at a time: the embeddings with the output head, and two blocks.
+    """
+    block = 12 * cfg.emb_dim**2 + 13 * cfg.emb_dim
+    gathered = cfg.n_params - (cfg.n_layers - 2) * block
+    return training_memory(cfg) // count + 2 * 4 * gathered
 
 
 def shard(model: GPTModel, count: int, compiled: bool = False) -> None:
