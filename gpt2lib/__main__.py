@@ -28,7 +28,7 @@ from gpt2lib.finetuning import (
 from gpt2lib.finetuning.lora import adapter_settings
 from gpt2lib.generate import generate
 from gpt2lib.tokenizer import text_to_token_ids, tokenizer_of
-from gpt2lib.training import pretrain
+from gpt2lib.training import feed_tensorboard, pretrain
 from gpt2lib.training.trainer import check_whole
 from gpt2lib.weights import PRECISIONS, SOURCES, Checkpoint, download, save_model
 from gpt2lib.weights.loading import carry_out, make_plan
@@ -79,6 +79,11 @@ def _parser():
     verb.add_argument("name", nargs="?", default="gpt2", choices=KNOWN)
     verb.set_defaults(run=_verify)
 
+    verb = verbs.add_parser("metrics", help="a run's measurements for TensorBoard")
+    verb.add_argument("folder", help="what pretrain or finetune writes to")
+    verb.add_argument("--follow", action="store_true", help="go on while it is trained")
+    verb.set_defaults(run=_metrics)
+
     verb = verbs.add_parser("export", help="checkpoint -> Hugging Face folder")
     verb.add_argument("checkpoint", help="name in bin/, or a path")
     verb.add_argument("folder")
@@ -117,6 +122,9 @@ def _add_pretrain(verb):
     verb.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS")
     verb.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     verb.add_argument("--compile", action="store_true", help="use torch.compile")
+    verb.add_argument(
+        "--shard", action="store_true", help="divide the model over the processes"
+    )
     verb.add_argument("--seed", type=int, default=0)
     _add_device(verb)
     verb.add_argument("--resume", action="store_true", help="continue this run")
@@ -306,6 +314,13 @@ def _verify(name):
     wrong = [check.name for check in checks if check.passed is False]
     if wrong:
         raise ValueError(f"{name} is not as published: {', '.join(wrong)}")
+
+
+def _metrics(folder, follow):
+    folders = feed_tensorboard(folder, follow)
+    print(f"tensorboard --logdir {next(folders)}", flush=True)
+    for _ in folders:
+        pass
 
 
 def _export(checkpoint, folder, adapter):

@@ -52,9 +52,15 @@ def begin(*arguments):
     return _begin(_run_and_exit, arguments)
 
 
-def begin_two(*arguments):
-    """Starts a verb in two processes below a third, as torchrun does."""
-    return _begin(_stand_in_for_torchrun, arguments)
+def begin_several(count, *arguments):
+    """Starts a verb in several processes below one, as torchrun does."""
+    return _begin(_stand_in_for_torchrun, (count, *arguments))
+
+
+def free_port():
+    """A port of this machine that nothing listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 def _begin(target, arguments):
@@ -64,22 +70,22 @@ def _begin(target, arguments):
     return process
 
 
-def _stand_in_for_torchrun(*arguments):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def _stand_in_for_torchrun(count, *arguments):
+    port = free_port()
     context = multiprocessing.get_context("fork" if _FORKS else "spawn")
     ranks = [
-        context.Process(target=_run_as_rank, args=(rank, port, *arguments))
-        for rank in range(2)
+        context.Process(target=_run_as_rank, args=(rank, count, port, *arguments))
+        for rank in range(count)
     ]
     for rank in ranks:
         rank.start()
     for rank in ranks:
         rank.join()
+    sys.exit(max(abs(rank.exitcode) for rank in ranks))
 
 
-def _run_as_rank(rank, port, *arguments):
-    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+def _run_as_rank(rank, count, port, *arguments):
+    os.environ |= {"WORLD_SIZE": str(count), "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # or each would want a GPU
     _run_and_exit(*arguments)

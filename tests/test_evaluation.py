@@ -442,6 +442,7 @@ def test_two_models_are_compared_on_the_same_items(choices):
     assert figures["acc_items_needed"] is None
 
 
+@pytest.mark.slow
 def test_pocket_an_untrained_model_and_chance_are_told_apart_by_stories(tokenizer):
     stories_task = task("stories", tokenizer)
     items = [

@@ -37,6 +37,7 @@ def contradicts(text):
     return bool(report.broken or report.unreadable)
 
 
+@pytest.mark.slow
 def test_the_committed_files_are_what_the_generator_writes():
     """Both in one test, since both choose from the same stories, made once."""
     makers = (evaluation_data.endings_row, evaluation_data.last_word_row)

@@ -52,6 +52,7 @@ def test_transformers_opens_pocket(model, tokenizer):
             assert torch.allclose(model(ids), logits, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_sharpening_finds_the_factor_with_the_least_loss(tokenizer):
     model = load_model()
@@ -65,6 +66,7 @@ def test_sharpening_finds_the_factor_with_the_least_loss(tokenizer):
     assert pocket.sharpen(model, inputs, targets) == 1.1
 
 
+@pytest.mark.slow
 def test_the_card_says_what_the_model_does(model, tokenizer):
     card = (FOLDER / "README.md").read_text()
     said = re.search(r"unseen stories \| ([\d.]+) \| ([\d.]+) for a 5-gram", card)

@@ -4,13 +4,16 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from array import array
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
+from random import Random
 
 import command as command_line
 import pytest
@@ -34,7 +37,7 @@ on_cpu = pytest.mark.skipif(
 )
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
-STEPS = 12
+STEPS, BATCH = 12, 6
 TINY = replace(SMALL, vocab_size=300, drop_rate=0.0)
 TOKENIZER = BPETokenizer.train("The clock went slow. Was it the tide?" * 30, 300)
 
@@ -48,14 +51,16 @@ def data(tmp_path_factory):
 
 def arguments(data, out, *options):
     run = ["pretrain", "--data", data, "--out", out, "--steps", STEPS]
-    run += ["--batch-size", 4, "--context-length", 32, "--checkpoint-every", 4]
+    run += ["--batch-size", BATCH, "--context-length", 32, "--checkpoint-every", 4]
     return [*run, *options]
 
 
-def torchrun(data, out, *options):
-    """What starts a run in two processes."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    start += ["--nproc-per-node", "2", "-m", "gpt2lib"]
+TWO = ("--standalone", "--nproc-per-node", "2")
+
+
+def torchrun(data, out, *options, processes=TWO):
+    """What starts a run in several processes."""
+    start = [sys.executable, "-m", "torch.distributed.run", *processes, "-m", "gpt2lib"]
     return [*start, *map(str, arguments(data, out, *options))]
 
 
@@ -108,7 +113,7 @@ def test_a_text_becomes_a_model_that_opens(unbroken):
     assert run.returncode == 0, run.stderr
     figures = json.loads(run.stdout)
     assert run.stdout.count("\n") == 1
-    assert figures["steps"] == STEPS and figures["tokens"] == STEPS * 4 * 32
+    assert figures["steps"] == STEPS and figures["tokens"] == STEPS * BATCH * 32
     model, tokenizer = load_model(out), load_tokenizer(out)
     assert model.cfg.context_length == 32
     assert model.cfg.vocab_size == tokenizer.n_vocab
@@ -137,6 +142,7 @@ def test_the_figures_are_those_of_the_text_held_out(unbroken):
     assert figures["bits_per_byte"] == pytest.approx(bits / len(text), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     unbroken, data, tmp_path
 ):
@@ -174,21 +180,50 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(unbroken, data, tmp_path):
     assert_same_weights(out, unbroken[0])
 
 
+def in_several(count, data, out, *options):
+    """A whole run in several processes."""
+    run = command_line.begin_several(count, *arguments(data, out, *options))
+    run.join(timeout=900)  # finds hangs only
+    assert run.exitcode == 0
+
+
 @on_cpu
-def test_two_processes_do_what_one_does(unbroken, data, tmp_path):
-    out = tmp_path / "two"
-    run = subprocess.run(
-        torchrun(data, out),
-        capture_output=True,
-        text=True,
-        timeout=900,  # finds hangs only
-        env=ENVIRONMENT,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.count("val_loss") == 1
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [
+        (2, []),
+        pytest.param(2, ["--shard"], marks=pytest.mark.slow),
+        pytest.param(3, ["--shard", "--micro-batch-size", 1], marks=pytest.mark.slow),
+        pytest.param(2, ["--shard", "--compile"], marks=pytest.mark.slow),
+    ],
+)
+def test_several_processes_do_what_one_does(count, options, unbroken, data, tmp_path):
+    out = tmp_path / "several"
+    in_several(count, data, out, *options)
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
+    one, several = (load_file(f / "model.safetensors") for f in (unbroken[0], out))
+    assert {n: t.shape for n, t in one.items()} == {
+        n: t.shape for n, t in several.items()
+    }
 
 
+@on_cpu
+@pytest.mark.slow
+def test_a_sharded_run_goes_on_with_any_number_of_processes(unbroken, data, tmp_path):
+    out = tmp_path / "any"
+    for count, steps, options in ((3, 5, ["--shard"]), (2, 9, ["--shard"])):
+        begin = partial(command_line.begin_several, count)
+        run = start(steps, data, out, *options, "--resume", begin=begin)
+        workers = workers_of(run)
+        run.kill()
+        wait_until(lambda workers=workers: not any(map(is_alive, workers)))
+    run = pretrain(data, out, "--resume")  # in one process, not sharded
+    assert run.returncode == 0, run.stderr
+    assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
+    in_several(2, data, out, "--shard", "--resume")  # nothing is left to do
+
+
+@pytest.mark.slow
 @on_cpu
 def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tmp_path):
     out = tmp_path / "fewer"
@@ -212,18 +247,70 @@ def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tm
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
 
 
-def test_a_killed_worker_is_started_again(unbroken, data, tmp_path):
-    """The variable keeps the new workers from the old ones' addresses; see README."""
-    out = tmp_path / "again"
-    command = torchrun(data, out, "--resume")
-    command[3:3] = ["--max-restarts", "1"]
-    environment = ENVIRONMENT | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-    wait_until(lambda: job.poll() is not None or len(losses(out)) >= 5, every=0.01)
-    assert job.poll() is None, "ended before a worker could be killed"
-    os.kill(workers_of(job)[-1], signal.SIGKILL)
-    assert job.wait(timeout=300) == 0
-    assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
+RESTARTS = ENVIRONMENT | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # see README
+
+
+def launch(data, out, processes=TWO):
+    """Starts torchrun, which starts its workers again up to ten times."""
+    processes = (*processes, "--max-restarts", "10")
+    command = torchrun(data, out, "--steps", 24, "--resume", processes=processes)
+    with open(out.with_suffix(".log"), "a") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=RESTARTS)
+
+
+def wait_for_steps(steps, job, out):
+    wait_until(lambda: job.poll() is not None or len(losses(out)) >= steps, every=0.01)
+    assert job.poll() is None, "ended before anything could be killed"
+
+
+@pytest.fixture(scope="module")
+def unbroken_in_two(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bin") / "two"
+    in_several(2, data, out, "--steps", 24)
+    return out
+
+
+def kill_workers(times, data, out):
+    """A run of which a worker is killed again and again; torchrun starts new ones."""
+    job, draw = launch(data, out), Random(5)
+    for steps in sorted(draw.sample(range(1, 24), times)):
+        wait_for_steps(steps, job, out)
+        workers = workers_of(job)
+        os.kill(draw.choice(workers), signal.SIGKILL)
+        wait_until(lambda old=set(workers): not old & set(workers_of(job)))
+    assert job.wait(timeout=900) == 0
+
+
+@on_cpu
+@pytest.mark.slow
+def test_killed_workers_are_started_again(unbroken_in_two, data, tmp_path):
+    kill_workers(3, data, tmp_path / "again")
+    assert losses(tmp_path / "again") == losses(unbroken_in_two)
+    assert_same_weights(tmp_path / "again", unbroken_in_two)
+
+
+@on_cpu
+@pytest.mark.slow
+def test_a_lost_machine_is_waited_for(unbroken_in_two, data, tmp_path):
+    """Two machines, on this one: the second is killed, and another takes its place."""
+    out, port = tmp_path / "lost", command_line.free_port()
+    machines = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
+    machines += ["--rdzv-endpoint", f"127.0.0.1:{port}"]
+    first = launch(data, out, machines)
+    wait_until(lambda: is_open(port))  # it holds the store
+    second = launch(data, out, machines)
+    wait_for_steps(9, first, out)
+    second.kill()
+    second.wait()
+    third = launch(data, out, machines)
+    assert (first.wait(timeout=900), third.wait(timeout=900)) == (0, 0)
+    assert losses(out) == losses(unbroken_in_two)
+    assert_same_weights(out, unbroken_in_two)
+
+
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def is_alive(pid):
@@ -252,18 +339,21 @@ def all_below(pid):
 def test_workers_end_when_torchrun_is_killed(data, tmp_path):
     """A stand-in for torchrun: it has the same place, above the workers."""
     options = ["--steps", 10_000]
-    run = start(2, data, tmp_path / "out", *options, begin=command_line.begin_two)
+    begin = partial(command_line.begin_several, 2)
+    run = start(2, data, tmp_path / "out", *options, begin=begin)
     workers = workers_of(run)
     assert len(workers) == 2
     run.kill()
     wait_until(lambda: not any(map(is_alive, workers)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
     text = "".join(islice(stories(seed=2), 100))
     (tmp_path / "long.txt").write_text(text * 600)
-    begin = command_line.begin if processes == 1 else command_line.begin_two
+    begin = partial(command_line.begin_several, processes)
+    begin = command_line.begin if processes == 1 else begin
     run = begin(*arguments(tmp_path / "long.txt", tmp_path / "out"))
     wanted = 1 if processes == 1 else 3  # a worker; the ranks and, below one, a worker
     wait_until(lambda: run.exitcode is not None or len(all_below(run.pid)) >= wanted)
@@ -275,6 +365,7 @@ def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
     assert not (tmp_path / "out/training/tokens/tokens.json").exists()
 
 
+@pytest.mark.slow
 def test_a_script_must_guard_its_call(data, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -346,6 +437,7 @@ def test_a_batch_beyond_all_bounds_is_refused(data, tmp_path):
         (["--data", "nowhere.bin"], "no text at nowhere.bin"),
         (["--seed", 2**63], "seed must be a whole number from 0 to 2**63 - 1"),
         (["--out", __file__], "test_pretraining.py is a file"),
+        (["--shard"], "this is the only one: start with torchrun"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(data, tmp_path, options, message):

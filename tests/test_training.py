@@ -41,6 +41,8 @@ from gpt2lib.training import (
 )
 from gpt2lib.training.loss import autocast
 from gpt2lib.training.runs import total_seconds
+from gpt2lib.training.sharding import sharded_memory
+from gpt2lib.training.state import StateWriter
 
 CFG = replace(SMALL, drop_rate=0.1, context_length=8)
 RUN = TrainingSettings(steps=8, learning_rate=1e-2)
@@ -253,6 +255,35 @@ def test_an_interrupt_keeps_model_and_history():
                 raise KeyboardInterrupt
     assert len(interrupted.history) == interrupted.step == 5
     assert_same(unbroken, train(interrupted))
+
+
+def test_the_state_is_a_copy_and_shares_what_the_model_shares():
+    trainer = train(new_trainer(), steps=2)
+    state = trainer.state()
+    before = {name: t.clone() for name, t in state["model"].items()}
+    moment = state["optimizer"]["state"][0]["exp_avg"].clone()
+    train(trainer)
+    assert all(torch.equal(before[name], t) for name, t in state["model"].items())
+    assert torch.equal(moment, state["optimizer"]["state"][0]["exp_avg"])
+    tensors = state["model"]
+    assert tensors["out_head.weight"] is tensors["tok_emb.weight"]
+    places = {tensor.data_ptr() for tensor in tensors.values()}
+    assert len(places) == len(tensors) - 1
+
+
+def test_what_could_not_be_written_beside_the_steps_is_said(tmp_path):
+    state, blocked = new_trainer().state(), tmp_path / "file"
+    blocked.write_text("not a folder")
+    for wait in ("next", "end"):
+        with pytest.raises(OSError, match="file"), StateWriter() as writer:
+            writer.write(state, blocked / "checkpoint.pt")
+            if wait == "next":
+                writer.write(state, tmp_path / "never.pt")
+    with pytest.raises(KeyboardInterrupt), StateWriter() as writer:
+        writer.write(state, tmp_path / "checkpoint.pt")
+        raise KeyboardInterrupt
+    new_trainer().load(tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "never.pt").exists()
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
@@ -515,9 +546,10 @@ def test_the_table_in_the_readme_is_computed(name, cfg):
         flops = training_flops(cfg, billions * 10**9)
         hours = flops / (0.4 * 989e12) / 3600
         memory = training_memory(cfg) / 1e9
+        two, eight = (sharded_memory(cfg, count) / 1e9 for count in (2, 8))
         assert (
             f"| `{name}` | {billions} billion | {flops:.1e} | {hours:,.1f} | "
-            f"{hours / 8:,.1f} | {memory:.1f} GB |"
+            f"{hours / 8:,.1f} | {memory:.1f} GB | {two:.1f} GB | {eight:.1f} GB |"
         ) in readme
 
 

@@ -708,6 +708,7 @@ def peak_in_models(path):
     return (peak() - before) / sum(p.nbytes for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts resident memory by /proc")
 @pytest.mark.parametrize("layout", ["Hugging Face", "compat"])
 def test_loading_holds_the_model_once(tmp_path, layout):

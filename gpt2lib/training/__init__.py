@@ -4,12 +4,15 @@ In reading order:
 
     loss         cross-entropy, perplexity, bits per byte, and what training costs
     processes    one training run in several processes, started by torchrun
+    state        the training state on disk, written beside the next steps
+    sharding     a model larger than one GPU, divided over the processes
     trainer      the training loop: gradients, AdamW, learning rate, resuming
     records      files of examples: reading, reporting bad rows, splitting
     texts        text files, read in chunks
     shards       files of token ids, read as one long sequence
     corpus       texts -> token shards, once, on all cores
     runs         a run's folder: measurements, training state, resuming after a kill
+    tensorboard  a run's measurements, for TensorBoard
     pretraining  the whole run: texts -> a GPT-2 in a Hugging Face folder
 """
 
@@ -39,6 +42,9 @@ from gpt2lib.training.shards import (
     TokenShards,
     write_shard,
 )
+from gpt2lib.training.tensorboard import (
+    feed_tensorboard,
+)
 from gpt2lib.training.trainer import (
     Progress,
     Trainer,
@@ -61,6 +67,7 @@ __all__ = [
     "decay_groups",
     "default_learning_rate",
     "evaluate",
+    "feed_tensorboard",
     "learning_rate_at",
     "perplexity",
     "pretrain",

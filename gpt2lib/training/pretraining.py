@@ -32,6 +32,7 @@ from gpt2lib.training.runs import (
     try_to_save,
     working_folder,
 )
+from gpt2lib.training.sharding import check_several, in_one_piece
 from gpt2lib.training.trainer import Trainer, TrainingSettings, check_whole
 from gpt2lib.weights.loading import load_model
 from gpt2lib.weights.saving import save_model
@@ -109,9 +110,9 @@ def pretrain(
             return {"val_loss": evaluate(model, validation, trainer.settings.precision)}
 
         metrics = run_to_end(trainer, batches.batch, validate, work, checkpoint_every)
-        if not processes.is_first:
+        if not (whole := in_one_piece(model, processes.is_first)):
             return None
-        _save(model, out, corpus.tokenizer)
+        _save(whole, out, corpus.tokenizer)
         return _figures(metrics, validation, corpus.tokenizer)
 
 
@@ -126,6 +127,8 @@ def _check(batch_size, steps, checkpoint_every, settings):
     check_whole("checkpoint_every", checkpoint_every)
     TrainingSettings(**{"steps": 1 if steps is None else steps} | settings)
     count = process_count()
+    if settings.get("shard"):
+        check_several(count)
     if batch_size % count:
         raise ValueError(
             f"a batch of {batch_size} windows cannot be split evenly over {count} "

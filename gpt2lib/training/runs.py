@@ -17,6 +17,7 @@ from gpt2lib.tokenizer import Tokenizer
 from gpt2lib.training.corpus import RECORD
 from gpt2lib.training.loss import Batch
 from gpt2lib.training.processes import Processes
+from gpt2lib.training.state import StateWriter
 from gpt2lib.training.trainer import Trainer
 from gpt2lib.weights.vocabulary import TOKENIZER_FILES
 
@@ -25,6 +26,7 @@ BEST = "best.safetensors"
 METRICS = "metrics.jsonl"
 TOKENS = "tokens"
 ADAPTATION = "adaptation"
+TENSORBOARD = "tensorboard"
 TOKEN_FILES = (RECORD, *TOKENIZER_FILES)
 
 
@@ -71,8 +73,8 @@ def _check_out(out, work, resume):
             )
         return
     files.check_free(out, {work.name})
-    files.check_free(work, {CHECKPOINT, BEST, METRICS, TOKENS, ADAPTATION})
-    files.check_free(work / ADAPTATION, {CHECKPOINT, METRICS})
+    files.check_free(work, {CHECKPOINT, BEST, METRICS, TOKENS, ADAPTATION, TENSORBOARD})
+    files.check_free(work / ADAPTATION, {CHECKPOINT, METRICS, TENSORBOARD})
     made = {path.name for path in (work / TOKENS).glob("[0-9]*.bin")}
     files.check_free(work / TOKENS, {*made, *TOKEN_FILES})
 
@@ -101,12 +103,14 @@ def run_to_end(
     checkpoint_every: int,
     notes: Callable[[], dict[str, float]] = dict,
 ) -> list[dict]:
-    """Trains to the last step; the first process measures, validates and saves.
+    """Trains to the last step; the first process writes what is measured and saved.
+
+    The training state is copied in memory, and written to disk beside the next steps.
 
     Args:
         batches: step -> the batch, as `Trainer.run`.
-        validate: called before the training state is saved; returns figures by name,
-            including val_loss.
+        validate: called before the training state is saved, in the first process or, if
+            the model is sharded, in all; returns figures by name, including val_loss.
         notes: called after each step; returns further measurements of it.
 
     Returns: all measurements, as `Metrics.read`.
@@ -121,19 +125,23 @@ def run_to_end(
         metrics.cut(trainer.step)
         _sweep(work.parent, work, work / TOKENS)
     bar = tqdm(total=last, initial=trainer.step, unit="step", disable=not is_first)
-    with bar:
+    with bar, StateWriter() as writer:
         for done in trainer.run(batches):
-            if not is_first:
-                continue
-            speed = {"tokens_per_second": done.tokens_per_second}
-            metrics.add(**dataclasses.asdict(done) | speed | notes())
-            bar.set_postfix_str(
-                f"loss {done.loss:.3f}, {done.tokens_per_second:,.0f} tokens/s", False
-            )
+            if is_first:
+                speed = {"tokens_per_second": done.tokens_per_second}
+                metrics.add(**dataclasses.asdict(done) | speed | notes())
+                postfix = (
+                    f"loss {done.loss:.3f}, {done.tokens_per_second:,.0f} tokens/s"
+                )
+                bar.set_postfix_str(postfix, False)
             bar.update()
             if done.step % checkpoint_every == 0 or done.step == last:
-                _write_down(validate, trainer.step, metrics)
-                trainer.save(work / CHECKPOINT)
+                if is_first or trainer.settings.shard:
+                    figures = _checked(validate(), done.step)
+                state = trainer.state()
+                if is_first:
+                    metrics.add(step=done.step, **figures)
+                    writer.write(state, work / CHECKPOINT)
     measured = metrics.read()
     if is_first and not any("val_loss" in m for m in measured):
         raise ValueError(
@@ -143,14 +151,13 @@ def run_to_end(
     return measured
 
 
-def _write_down(validate, step, metrics):
-    figures = validate()
+def _checked(figures, step):
     if not math.isfinite(figures["val_loss"]):
         raise FloatingPointError(
             f"step {step}: the held-out loss is {figures['val_loss']}. The last "
             "training state is kept; start over with a lower learning rate"
         )
-    metrics.add(step=step, **figures)
+    return figures
 
 
 def _sweep(*folders):

@@ -9,7 +9,6 @@ import dataclasses
 import math
 import random
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,14 +19,16 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gpt2lib import files
 from gpt2lib.devices import autocast, move
 from gpt2lib.fast import check_not_prepared, speed_up, warn_if_emulated
 from gpt2lib.model import GPTModel
 from gpt2lib.training.loss import Batch, LossOf, count_tokens
 from gpt2lib.training.processes import Processes
+from gpt2lib.training.sharding import shard, split_like
+from gpt2lib.training.state import copied, read_state, write_state
 
-MAY_CHANGE = ("micro_batch_size", "compile")  # when a run is resumed
+MAY_CHANGE = ("micro_batch_size", "compile", "shard")  # when a run is resumed
+MOMENTS = ("exp_avg", "exp_avg_sq")  # as AdamW calls them
 
 # ----------------------------------------------------------------------------- settings
 
@@ -58,6 +59,7 @@ class TrainingSettings:
             values use less memory and give the same gradient.
         precision: "float32", or "bfloat16" for mixed precision (torch.autocast).
         compile: use torch.compile.
+        shard: divide weights, gradients and AdamW's moments over the processes.
         seed: for the order of the data and for dropout.
 
     Raises:
@@ -73,6 +75,7 @@ class TrainingSettings:
     micro_batch_size: int | None = None
     precision: str = "float32"
     compile: bool = False
+    shard: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -175,17 +178,22 @@ class Trainer:
         self.facts = dataclasses.asdict(settings) | facts
         self.step = 0
         self.history: list[Progress] = []
+        self.loss = loss or LossOf(model)
+        self._loss_of = self._distributed()
         self.optimizer = torch.optim.AdamW(
             decay_groups(model, settings.weight_decay), betas=(0.9, 0.95), fused=True
         )
-        self.loss = loss or LossOf(model)
-        self._loss_of: Callable[..., torch.Tensor] = self.loss
-        if settings.compile:
-            self._loss_of = torch.compile(self._loss_of)
-        if self.processes.count > 1:
-            self._loss_of = DistributedDataParallel(
-                self._loss_of, gradient_as_bucket_view=True
-            )
+
+    def _distributed(self) -> Callable[..., torch.Tensor]:
+        """The loss, whose gradients are averaged over all processes."""
+        compiled = self.settings.compile
+        if self.settings.shard:
+            shard(self.model, self.processes.count, compiled)
+            return self.loss
+        loss_of = torch.compile(self.loss) if compiled else self.loss
+        if self.processes.count == 1:
+            return loss_of
+        return DistributedDataParallel(loss_of, gradient_as_bucket_view=True)
 
     def run(self, batches: Callable[[int], Batch]) -> Iterator[Progress]:
         """Trains to the last step, yielding `Progress` after each.
@@ -230,8 +238,9 @@ class Trainer:
     def _backward(self, batch, units):
         """Gradients of the batch's mean loss, by micro-batches; returns that loss.
 
-        DDP averages the gradients of all processes, so each multiplies its own by
-        their number.
+        Gradients are averaged over all processes, so each multiplies its own by their
+        number. DDP does so once a batch; sharded, after each micro-batch, since whole
+        gradients would have to be kept until then.
         """
         count, device = self.processes.count, self.model.device
         own = [self._own_rows(tensor) for tensor in batch]
@@ -242,7 +251,7 @@ class Trainer:
         loss = torch.zeros((), device=device)
         with self._randomness():
             for i, tensors in enumerate(parts):
-                waiting = count > 1 and i + 1 < len(parts)
+                waiting = count > 1 and not self.settings.shard and i + 1 < len(parts)
                 with self._loss_of.no_sync() if waiting else nullcontext():
                     with autocast(device, self.settings.precision):
                         part = self._loss_of(*(move(t, device) for t in tensors))
@@ -274,11 +283,10 @@ class Trainer:
 
     # -------------------------------------------------------------- saving and resuming
 
-    def save(self, path: str | Path) -> None:
-        """Writes the training state, whole or not at all.
+    def state(self) -> dict[str, Any]:
+        """A copy of the training state, in the CPU's memory.
 
-        Raises:
-            OSError: it could not be written; the previous file at `path` is kept.
+        All processes must call this; only the first gets the tensors.
         """
         state = {
             "step": self.step,
@@ -286,14 +294,17 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with files.atomic_write(path) as temporary:
-            try:
-                torch.save(state, temporary)
-            except RuntimeError as error:  # torch raises it for a full disk
-                raise OSError(
-                    f"{path} could not be written, is the disk full? The previous "
-                    f"one, if any, is kept ({str(error).splitlines()[0]})"
-                ) from error
+        return copied(state, keep=self.processes.is_first)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the training state, whole or not at all; only the first process does.
+
+        Raises:
+            OSError: it could not be written; the previous file at `path` is kept.
+        """
+        state = self.state()
+        if self.processes.is_first:
+            write_state(state, Path(path))
 
     def load(self, path: str | Path) -> None:
         """Restores the training state that `save` wrote.
@@ -301,7 +312,7 @@ class Trainer:
         Raises:
             ValueError: not a training state, or one of another model or other settings.
         """
-        state = _read_checkpoint(path)
+        state = read_state(path, mapped=self.settings.shard)
         there, same = state["facts"], self.facts | dataclasses.asdict(self.model.cfg)
         other = [
             f"{name} {there.get(name)}, not {here}"
@@ -314,8 +325,14 @@ class Trainer:
                 "own data and settings, or choose another folder"
             )
         moments = self._moments(path, state)
+        own = self.model.state_dict()
         try:
-            self.model.load_state_dict(state["model"])
+            self.model.load_state_dict(
+                {
+                    name: split_like(own.get(name), t)
+                    for name, t in state["model"].items()
+                }
+            )
         except RuntimeError as error:
             raise ValueError(f"{path} belongs to another model: {error}") from error
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
@@ -327,7 +344,7 @@ class Trainer:
         for group in self.optimizer.param_groups if state["step"] else ():
             parameters += group["params"]
         shapes = [tuple(p.shape) for p in parameters]
-        wanted = [{"step": (), "exp_avg": s, "exp_avg_sq": s} for s in shapes]
+        wanted = [{"step": ()} | dict.fromkeys(MOMENTS, s) for s in shapes]
         try:
             found = [
                 {name: tuple(tensor.shape) for name, tensor in moments[i].items()}
@@ -339,28 +356,7 @@ class Trainer:
             raise ValueError(
                 f"{path} belongs to another model: its optimizer has other parameters"
             )
-        return moments
-
-
-CHECKPOINT_PARTS = {"step": int, "facts": dict, "model": dict, "optimizer": dict}
-
-
-def _read_checkpoint(path):
-    """What `Trainer.save` wrote, after checking checksums, which torch.load ignores."""
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                if damaged := archive.testzip():
-                    raise ValueError(f"wrong checksum of {damaged}")
-            file.seek(0)
-            state = torch.load(file, map_location="cpu", weights_only=True)
-            for name, kind in CHECKPOINT_PARTS.items():
-                if not isinstance(state.get(name), kind):
-                    raise ValueError(f"no {name}")
-        except Exception as error:  # parsers fail on a damaged file in many ways
-            reason = str(error).split("\n")[0] or type(error).__name__
-            raise ValueError(
-                f"{path} is damaged or not a training state ({reason}): delete it to "
-                "start over"
-            ) from error
-    return state
+        return {
+            i: moments[i] | {name: split_like(p, moments[i][name]) for name in MOMENTS}
+            for i, p in enumerate(parameters)
+        }
