@@ -98,6 +98,7 @@ def test_a_program_that_fails_is_a_row_and_the_others_go_on(tiny, monkeypatch, c
     made = [partial(contest, "one"), partial(fail, "two"), partial(contest, "three")]
     monkeypatch.setattr(gpu, "contests", lambda *_: made)
     assert gpu.measure(tiny) == 0  # no check failed
+    assert len(calls) == 4 + 1  # not called again after a failure
     printed = capsys.readouterr().out
     assert "0 of 0 checks failed, 7 timings" in printed
     rows = {row[0]: row for row in rows_of(printed)[2:]}
@@ -178,6 +179,14 @@ def test_without_a_compiler_another_backend_is_taken():
     backends = ("missing", "eager")
     backend, loss = correctness.compile_with_any(backends, program, GPTModel(SMALL))
     assert backend == "eager" and loss > 0
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_says_why(tiny, capsys):
+    elsewhere = mock.Mock(device=torch.device("meta"))
+    with pytest.raises(RuntimeError, match="meta"):
+        correctness.one_process_group(dataclasses.replace(tiny, card=elsewhere))
+    assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
