@@ -28,9 +28,7 @@ def main(nanogpt=None, turns=5):
         name: lambda program=program: program.prefill(ids)
         for name, (program, _) in programs.items()
     }
-    matrices = 12 * cfg.n_layers * cfg.emb_dim**2  # blocks only; the head runs once
-    attention = cfg.n_layers * cfg.emb_dim * LENGTH  # causal: half of them on average
-    flops = 2 * LENGTH * (matrices + attention) + 2 * cfg.vocab_size * cfg.emb_dim
+    flops = flops_of(cfg, LENGTH)
     at_best = {
         name: flops / limits.rates.get(precision, limits.rates["float32"])
         for name, (_, precision) in programs.items()
@@ -44,3 +42,10 @@ def main(nanogpt=None, turns=5):
         "tokens",
         at_best,
     )
+
+
+def flops_of(cfg, length):
+    """Floating-point operations of one prompt."""
+    matrices = 12 * cfg.n_layers * cfg.emb_dim**2  # blocks only; the head runs once
+    attention = cfg.n_layers * cfg.emb_dim * length  # causal: half of them on average
+    return 2 * length * (matrices + attention) + 2 * cfg.vocab_size * cfg.emb_dim

@@ -4,10 +4,14 @@ All run the same weights, read from one Hugging Face folder. A program can `deco
 (greedily, from a prompt) and `prefill` (process a prompt, score the next token).
 """
 
+import contextlib
 import importlib
 import json
+import multiprocessing
+import os
 import sys
 import tempfile
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -15,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.nanogpt import NanoGPTForm
 from gpt2lib import load_model, perform_non_cpu_backend_check
 from gpt2lib.generate import generate, next_token_logits
 from gpt2lib.weights import Checkpoint
@@ -26,29 +31,30 @@ THREADS = torch.get_num_threads()
 class Ours:
     """gpt2lib."""
 
-    def __init__(self, folder, precision):
-        self.model = load_model(folder, device=DEVICE, precision=precision)
+    def __init__(self, folder, precision, device=DEVICE):
+        self.model = load_model(folder, device=device, precision=precision)
 
     def decode(self, ids, n):
         return generate(self.model, ids, n)[:, -n:].tolist()
 
     @torch.inference_mode()
     def prefill(self, ids):
-        return next_token_logits(self.model, ids.to(DEVICE)).argmax(dim=-1).tolist()
+        ids = ids.to(self.model.device)
+        return next_token_logits(self.model, ids).argmax(dim=-1).tolist()
 
 
 class Transformers:
     """Hugging Face's GPT2LMHeadModel, through its own `generate`."""
 
-    def __init__(self, folder, precision):
+    def __init__(self, folder, precision, device=DEVICE):
         from transformers import GPT2LMHeadModel
 
         dtype = getattr(torch, precision)
         model = GPT2LMHeadModel.from_pretrained(folder, dtype=dtype)
-        self.model = model.eval().to(DEVICE)
+        self.model = model.eval().to(device)
 
     def decode(self, ids, n):
-        ids = ids.to(DEVICE)
+        ids = ids.to(self.model.device)
         new = self.model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
@@ -61,30 +67,37 @@ class Transformers:
 
     @torch.inference_mode()
     def prefill(self, ids):
-        logits = self.model(ids.to(DEVICE), logits_to_keep=1).logits
+        logits = self.model(ids.to(self.model.device), logits_to_keep=1).logits
         return logits[:, -1].argmax(dim=-1).tolist()
 
 
 class NanoGPT:
-    """A checkout of nanoGPT; without a KV cache, it only prefills and trains."""
+    """A checkout of nanoGPT, or its form; without a KV cache, it only prefills."""
 
-    def __init__(self, checkout, folder=None, precision="float32"):
-        sys.path.insert(0, str(checkout))
-        nanogpt = importlib.import_module("model")
-        sys.path.remove(str(checkout))
-        shape = {"block_size": 1024, "vocab_size": 50257, "n_layer": 12, "n_head": 12}
-        config = nanogpt.GPTConfig(**shape, n_embd=768, dropout=0.0, bias=True)
-        self.model = nanogpt.GPT(config)
-        if folder:  # tied head: nanoGPT lists both names
-            weights = _without_transposition(folder)
-            weights["lm_head.weight"] = weights["transformer.wte.weight"]
-            self.model.load_state_dict(weights)
-            self.model.eval().to(getattr(torch, precision))
-        self.model.to(DEVICE)
+    def __init__(self, checkout, folder, precision, device=DEVICE):
+        cfg = load_model(folder).cfg
+        weights = _without_transposition(folder)
+        weights["lm_head.weight"] = weights["transformer.wte.weight"]  # tied: has both
+        self.model, self.device = nanogpt_model(cfg, checkout), device
+        self.model.load_state_dict(weights)
+        self.model.eval().to(device, getattr(torch, precision))
 
     @torch.inference_mode()
     def prefill(self, ids):
-        return self.model(ids.to(DEVICE))[0][:, -1].argmax(dim=-1).tolist()
+        return self.model(ids.to(self.device))[0][:, -1].argmax(dim=-1).tolist()
+
+
+def nanogpt_model(cfg, checkout=None):
+    """An untrained GPT of a checkout of nanoGPT, or `NanoGPTForm` without one."""
+    if checkout is None:
+        return NanoGPTForm(cfg)
+    sys.path.insert(0, str(checkout))
+    nanogpt = importlib.import_module("model")
+    sys.path.remove(str(checkout))
+    shape = {"block_size": cfg.context_length, "vocab_size": cfg.vocab_size}
+    shape |= {"n_layer": cfg.n_layers, "n_head": cfg.n_heads, "n_embd": cfg.emb_dim}
+    with contextlib.redirect_stdout(sys.stderr):  # it reports its size
+        return nanogpt.GPT(nanogpt.GPTConfig(**shape, dropout=0.0, bias=True))
 
 
 class Apart:
@@ -106,8 +119,19 @@ class Apart:
         return self.process.submit(_call, "prefill", ids.tolist()).result()
 
 
+def end_with_parent():
+    """Ends this process as soon as the one that started it has ended, even killed."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _begin(program, *arguments):
     global here
+    end_with_parent()
     here = program(*arguments)
 
 

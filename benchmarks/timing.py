@@ -1,13 +1,14 @@
 """Prints the timings of programs as a table, and measures the machine's limits."""
 
-import platform
+import functools
 import statistics
 
 import torch
 
+from benchmarks.card import Cpu, find_card, matmul_rate_of, read_bandwidth_of
 from gpt2lib.course.speed import matmul_rate, read_bandwidth, take_turns
 
-__all__ = ["Limits", "report", "take_turns"]
+__all__ = ["Limits", "report", "speed_up", "take_turns"]
 
 
 def report(title, seconds, peer, amount, unit="MB", shares=None):
@@ -21,25 +22,41 @@ def report(title, seconds, peer, amount, unit="MB", shares=None):
     print(f"| | median s | min to max | {unit}/s | × {peer}{limit} |")
     print("|---|---|---|---|---|" + ("---|" if shares else ""))
     for name, values in seconds.items():
-        ratios = [theirs / ours for ours, theirs in zip(values, seconds[peer])]
         median = statistics.median(values)
         share = ""
         if shares:
             share = f" {shares[name] / median:.0%} |" if name in shares else " |"
         print(
             f"| {name} | {median:.3f} | {min(values):.3f} to {max(values):.3f} "
-            f"| {amount / median:,.1f} | {statistics.median(ratios):.2f} |{share}"
+            f"| {amount / median:,.1f} | {speed_up(values, seconds[peer]):.2f} |{share}"
         )
 
 
-class Limits:
-    """This machine's memory bandwidth and matmul rates, measured on creation."""
+def speed_up(seconds, peer):
+    """How much faster than a peer: the median of the ratios, turn by turn."""
+    return statistics.median(theirs / ours for ours, theirs in zip(seconds, peer))
 
-    def __init__(self):
-        self.bandwidth = read_bandwidth()
+
+class Limits:
+    """The memory bandwidth and matmul rates of a machine, measured on creation.
+
+    Args:
+        card: measure this one; if None, the GPU, or without one the CPU as gpt2lib
+            uses it, with its faster products.
+        size: rows and columns of the matrices to multiply on a card.
+        megabytes: read to measure the bandwidth of a card.
+    """
+
+    def __init__(self, card=None, size=8192, megabytes=2048):
+        self.card = card or find_card()
+        if card is None and type(self.card) is Cpu:
+            self.bandwidth = read_bandwidth()
+            rate = matmul_rate
+        else:
+            self.bandwidth = read_bandwidth_of(self.card, megabytes)
+            rate = functools.partial(matmul_rate_of, self.card, size=size)
         self.rates = {
-            "float32": matmul_rate(),
-            "bfloat16": matmul_rate(torch.bfloat16),
+            name: rate(dtype=getattr(torch, name)) for name in ("float32", "bfloat16")
         }
 
     def __str__(self):
@@ -47,7 +64,6 @@ class Limits:
             f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in self.rates.items()
         )
         return (
-            f"{platform.processor() or platform.machine()}, "
-            f"{torch.get_num_threads()} threads, torch {torch.__version__}: reads "
-            f"{self.bandwidth / 1e9:.0f} GB/s, multiplies {rates}"
+            f"{self.card.describe()}: reads {self.bandwidth / 1e9:,.0f} GB/s, "
+            f"multiplies {rates}"
         )
