@@ -4,11 +4,7 @@ What they say of GPT-2 cannot be checked without OpenAI's weights; that every ce
 at its size can.
 """
 
-import os
 import shutil
-import subprocess
-import sys
-import time
 
 import nbformat
 import pytest
