@@ -250,6 +250,24 @@ def test_arrows_point_to_their_vectors(shown):
     assert colours == [show.RED, show.BLUE]
 
 
+def test_low_rank_is_drawn_to_scale(shown):
+    show.low_rank(30, 10, rank=2)
+    axis = shown[0].axes[0]
+    sizes = [(box.get_height(), box.get_width()) for box in axis.patches]
+    assert sizes == [(30, 2), (2, 10), (30, 10), (30, 10)]
+    assert axis.get_aspect() == 1
+    labels = [text.get_text() for text in axis.texts if "\n" in text.get_text()]
+    assert labels[:2] == ["B\n30 × 2", "A\n2 × 10"]
+
+
+def test_clouds_keep_their_groups_apart(shown):
+    groups = {"ham": torch.zeros(3, 2), "spam": torch.ones(2, 2)}
+    show.clouds({"before": groups, "after": groups})
+    first, second = shown[0].axes
+    assert [len(dots.get_offsets()) for dots in first.collections] == [3, 2]
+    assert [text.get_text() for text in second.get_legend().texts] == ["ham", "spam"]
+
+
 def test_most_read_names_the_token_with_the_largest_weight(shown):
     patterns = torch.zeros(2, 3, 4, 4)
     patterns[..., 0] = 0.1

@@ -685,3 +685,55 @@ def most_read(words, patterns, t):
     columns = [f"head\u00a0{n}" for n in range(len(texts[0]))]
     title = f"what token {t}, {_visible(words[t])!r}, reads most"
     grid(texts, weight.tolist(), rows, columns, title)
+
+
+# ------------------------------------------------------------------------- chapter 6
+
+
+def low_rank(out, in_, rank):
+    """LoRA to scale: two thin matrices, their product, and the matrix it is added to.
+
+    Args:
+        out, in_: rows and columns of the large matrix.
+    """
+    gap = 0.3 * in_
+    parts = [("B", out, rank, ORANGE), ("·", gap), ("A", rank, in_, ORANGE)]
+    parts += [("=", gap), ("B·A", out, in_, PASTELS[1]), ("+", gap)]
+    parts += [("W, frozen", out, in_, PASTELS[0])]
+    _, axis = plt.subplots(figsize=(7.6, 4.6), layout="constrained")
+    x = 0
+    for text, *size in parts:
+        if len(size) == 1:
+            axis.text(x + gap / 2, 0, text, ha="center", va="center", size=14)
+            x += gap
+            continue
+        height, width, colour = size
+        corner = x, -height / 2
+        axis.add_patch(plt.Rectangle(corner, width, height, facecolor=colour, ec=GREY))
+        label = f"{text}\n{height} × {width}"
+        axis.text(x + width / 2, height / 2 + 12, label, ha="center", va="bottom")
+        x += width
+    axis.set(xlim=(-0.4 * gap, x + 0.2 * gap), ylim=(-0.53 * out, 0.66 * out))
+    axis.set_aspect("equal")
+    axis.axis("off")
+    plt.show()
+
+
+def clouds(panels):
+    """Groups of points in a plane, side by side; each panel has its own scale.
+
+    Args:
+        panels: title -> {name of the group: (N, 2)}.
+    """
+    size = (4.4 * len(panels), 3.8)
+    _, axes = plt.subplots(
+        1, len(panels), figsize=size, layout="constrained", squeeze=False
+    )
+    for axis, (title, groups) in zip(axes[0], panels.items()):
+        for (name, points), colour, marker in zip(groups.items(), COLOURS, "os^Dv"):
+            style = dict(color=colour, marker=marker, alpha=0.6, lw=0, label=name)
+            axis.scatter(*torch.as_tensor(points).T.tolist(), 20, **style)
+        axis.set(title=title, xticks=[], yticks=[])
+        axis.set(xlabel="first direction", ylabel="second direction")
+    axes[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    plt.show()
