@@ -66,6 +66,8 @@ def test_output_and_gradients_are_those_of_torch(rows, out, bias, monkeypatch):
     assert is_fast(outputs[0])
     assert torch.allclose(*outputs, atol=1e-4)
     assert outputs[0].is_contiguous()
+    with torch.inference_mode():  # where the product is called without autograd
+        assert torch.equal(ours(x), outputs[0])
     for output in outputs:
         (output * torch.linspace(-1, 1, out)).sum().backward()
     assert torch.allclose(copies[0].grad, copies[1].grad, atol=1e-4)
@@ -83,6 +85,8 @@ def test_what_comes_out_may_be_written_over(rows, bias, monkeypatch):
         output = ours(x)
         assert is_fast(output) and output.shape == (*x.shape[:-1], OUT)
         output.mul_(2).sum().backward()
+        with torch.inference_mode():
+            assert torch.equal(ours(x).mul_(2), output)
     assert ours(torch.randn(IN)).shape == (OUT,)
 
 
