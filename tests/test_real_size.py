@@ -10,6 +10,7 @@ import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
+from small import lively
 
 from gpt2lib import GPT2_124M, GPTModel, save_model
 from gpt2lib.files import ROOT
@@ -25,7 +26,7 @@ def course(tmp_path_factory, gpt2_folder):
     for part in PARTS:
         shutil.copytree(ROOT / part, root / part)
     torch.manual_seed(0)
-    save_model(GPTModel(GPT2_124M), root / "bin" / "gpt2")
+    save_model(lively(GPTModel(GPT2_124M)), root / "bin" / "gpt2")
     for file in gpt2_folder.iterdir():
         shutil.copy(file, root / "bin" / "gpt2")
     return root
