@@ -54,8 +54,9 @@ def test_the_verb_says_what_to_start_and_a_second_look_adds_nothing(
     for _ in range(2):
         assert main(["metrics", str(tmp_path)]) == 0
         assert f"--logdir {tmp_path}/training/tensorboard\n" in capsys.readouterr().out
-    loss = scalars(tmp_path / "training" / "tensorboard")["loss"]
-    assert loss == {1: 4.0, 2: 3.0, 3: 2.0, 4: 1.0, 5: 0.0}
+    folder = tmp_path / "training" / "tensorboard"
+    assert scalars(folder)["loss"] == {1: 4.0, 2: 3.0, 3: 2.0, 4: 1.0, 5: 0.0}
+    assert len([*folder.glob("events.*")]) == 1
 
 
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
