@@ -192,11 +192,11 @@ def test_what_an_older_run_left_is_not_taken_for_the_best(messages, tmp_path):
 def test_an_interrupt_before_the_first_checkpoint_can_be_gone_on_from(
     messages, tmp_path, monkeypatch
 ):
-    def interrupted(trainer, path):
+    def interrupted(trainer):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "save", interrupted)
+        patch.setattr(Trainer, "state", interrupted)
         finetune("spam", messages, tmp_path / "out", epochs=1)
     assert not (tmp_path / "out" / "model.safetensors").exists()
     assert finetune("spam", messages, tmp_path / "out", epochs=1, resume=True)["steps"]
