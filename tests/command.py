@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -61,6 +62,14 @@ def free_port():
     """A port of this machine that nothing listens at."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
+
+
+def is_alive(pid):
+    """Whether a process runs; one that has ended and was not asked for its end (Z)
+    does not.
+    """
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True)
+    return listed.stdout.strip()[:1] not in (b"", b"Z")
 
 
 def _begin(target, arguments):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from unittest import mock
 
 import pytest
 import torch
+from command import is_alive
 from small import SMALL, lively
 
 from benchmarks import card, correctness, gpu
@@ -359,9 +359,3 @@ def test_a_killed_benchmark_takes_its_processes_along(program, tmp_path):
     if alive:
         os.kill(child, signal.SIGKILL)
     assert not alive
-
-
-def is_alive(pid):
-    """Whether a process runs; one that nobody has waited for does not."""
-    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True)
-    return bool(re.match(rb"\s*[^Z\s]", listed.stdout))

@@ -17,6 +17,7 @@ from itertools import islice
 import command as command_line
 import pytest
 import torch
+from command import is_alive
 from safetensors.torch import load_file
 from small import SMALL
 
@@ -316,14 +317,6 @@ def test_a_lost_machine_is_waited_for(unbroken_in_two, data, tmp_path):
 def is_open(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def is_alive(pid):
-    """Whether a process runs; one that has ended and was not asked for its end (Z)
-    does not.
-    """
-    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True)
-    return listed.stdout.strip()[:1] not in (b"", b"Z")
 
 
 def wait_until(condition, every=0.1):

@@ -138,6 +138,7 @@ def run_to_end(
             if done.step % checkpoint_every == 0 or done.step == last:
                 if is_first or trainer.settings.shard:
                     figures = _checked(validate(), done.step)
+                writer.wait()  # so that memory holds one copy, not two
                 state = trainer.state()
                 if is_first:
                     metrics.add(step=done.step, **figures)

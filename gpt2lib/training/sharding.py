@@ -67,9 +67,9 @@ def split_like(own: torch.Tensor | None, whole: torch.Tensor) -> torch.Tensor:
 
 
 def in_one_piece(model: GPTModel, is_first: bool) -> GPTModel | None:
-    """The model as a plain one on the CPU; None in all processes but the first.
+    """The model, a sharded one as a plain one on the CPU; all processes must call this.
 
-    If it is sharded, all processes must call this.
+    Returns: None in all processes but the first.
     """
     if not any(map(is_sharded, model.parameters())):
         return model if is_first else None

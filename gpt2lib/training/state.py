@@ -99,7 +99,7 @@ class StateWriter:
         self._written: Future | None = None
 
     def write(self, state: dict[str, Any], path: Path) -> None:
-        """Begins to write; raises the OSError of the one before."""
+        """Begins to write, after the one before; raises its OSError."""
         self.wait()
         self._written = self._thread.submit(write_state, state, path)
 
