@@ -28,7 +28,7 @@ from gpt2lib import (
     load_tokenizer,
     save_model,
 )
-from gpt2lib.course import judge
+from gpt2lib.course.pocket import judge
 from gpt2lib.evaluation.verify import AGREEMENT
 from gpt2lib.finetuning import finetune
 from gpt2lib.generate import generate

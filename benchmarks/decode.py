@@ -13,7 +13,7 @@ import torch
 from benchmarks.programs import DEVICE, installed
 from benchmarks.timing import Limits, report, take_turns
 from gpt2lib import GPT2_124M, GPTModel, fast, load_model, load_tokenizer, save_model
-from gpt2lib.course import judge
+from gpt2lib.course.pocket import judge
 from gpt2lib.generate import generate, next_token_logits
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}

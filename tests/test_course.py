@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 
 from gpt2lib import GPT2_124M, generate, load_model, load_tokenizer
 from gpt2lib.course import explore, show
+from gpt2lib.course.show.style import visible
 from gpt2lib.course.speed import take_turns
 from gpt2lib.finetuning import alpaca_prompt, reasoning_prompt
 from gpt2lib.training import Metrics
@@ -21,14 +22,16 @@ def shown(monkeypatch):
     """What a call displays, figures and rich objects alike."""
     displayed = []
     monkeypatch.setattr(plt, "show", lambda: displayed.append(plt.gcf()))
-    monkeypatch.setattr(show, "display", displayed.append)
+    monkeypatch.setattr(show.texts, "display", displayed.append)
     yield displayed
     plt.close("all")
 
 
 def test_source_shows_the_code_and_its_file(shown):
     show.source(math_free := show.pieces)
-    assert shown[0].data.startswith("`gpt2lib/course/show.py`\n```python\ndef pieces(")
+    assert shown[0].data.startswith(
+        "`gpt2lib/course/show/texts.py`\n```python\ndef pieces("
+    )
     assert math_free is show.pieces
 
 
@@ -217,8 +220,7 @@ def test_a_merge_tree_has_the_tokens_of_the_library(shown, tokenizer):
     assert tokens[:9] == list("the·other")
     ranks = [label.get_text() for label in axis.get_yticklabels()][1:]
     assert [tokens[9 + i] for i in range(len(ranks))] == [
-        show._visible(b"".join(tokenizer.merges[int(rank[6:])]).decode())
-        for rank in ranks
+        visible(b"".join(tokenizer.merges[int(rank[6:])]).decode()) for rank in ranks
     ]
 
 

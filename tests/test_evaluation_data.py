@@ -8,11 +8,11 @@ from math import inf
 import pytest
 
 from gpt2lib import load_tokenizer
-from gpt2lib.course import evaluation_data
-from gpt2lib.course.evaluation_data import BUCKETS, mentions
+from gpt2lib.course.datasets import evaluation
+from gpt2lib.course.datasets.evaluation import BUCKETS, mentions
 from gpt2lib.course.stories import check_story, word_lists
 
-FILES = (evaluation_data.ENDINGS, evaluation_data.LAST_WORDS)
+FILES = (evaluation.ENDINGS, evaluation.LAST_WORDS)
 ENDINGS, LAST_WORDS = (
     [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     for file in FILES
@@ -40,9 +40,9 @@ def contradicts(text):
 @pytest.mark.slow
 def test_the_committed_files_are_what_the_generator_writes():
     """Both in one test, since both choose from the same stories, made once."""
-    makers = (evaluation_data.endings_row, evaluation_data.last_word_row)
+    makers = (evaluation.endings_row, evaluation.last_word_row)
     for file, make in zip(FILES, makers):
-        assert file.read_text(encoding="utf-8") == evaluation_data.lines(make)
+        assert file.read_text(encoding="utf-8") == evaluation.lines(make)
 
 
 def test_distances_by_hand():

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from gpt2lib.course import extras
+from gpt2lib.course.datasets import extras
 
 KINDS = [extras.messages, extras.sums, extras.word_games]
 RESULT = {"+": int.__add__, "-": int.__sub__, "x": int.__mul__}

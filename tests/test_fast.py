@@ -21,7 +21,7 @@ from gpt2lib.attention import (
     MultiHeadAttention,
     OpenAICompatibleMultiHeadAttention,
 )
-from gpt2lib.course import judge
+from gpt2lib.course.pocket import judge
 from gpt2lib.fast import (
     FastLinear,
     FastProduct,

@@ -17,7 +17,7 @@ from transformers import GPT2ForSequenceClassification
 
 from gpt2lib import load_model, load_tokenizer
 from gpt2lib.__main__ import main
-from gpt2lib.course.reasoning_data import problems, record
+from gpt2lib.course.datasets.reasoning import problems, record
 from gpt2lib.finetuning import (
     LABELS,
     TASKS,

@@ -70,6 +70,7 @@ ROOMS = {
 OWN_CODE = ("gpt2lib", "tests", "benchmarks")
 ANYTHING = {"__init__", "__main__"}
 FOLDERS = ("weights", "training", "evaluation", "finetuning", "course")
+FOLDERS += ("course/show", "course/datasets", "course/pocket")
 
 
 @functools.cache
@@ -125,10 +126,12 @@ def test_within_a_folder_a_module_imports_only_those_listed_before_it(folder):
     there = {path.stem for path in (PACKAGE / folder).glob("[!_]*")}
     assert sorted(order) == sorted(there)
     for i, name in enumerate(order):
-        inside = f"gpt2lib.{folder}."
-        tree = trees.get(f"{folder}.{name}") or trees[f"{folder}.{name}.__init__"]
+        own = f"{folder}/{name}".replace("/", ".")
+        inside = "gpt2lib." + own.removesuffix(name)
         used = {
             import_.removeprefix(inside).split(".")[0]
+            for module, tree in trees.items()
+            if module == own or module.startswith(own + ".")
             for import_ in imports(tree)
             if import_.startswith(inside)
         }

@@ -9,8 +9,13 @@ from itertools import islice
 import pytest
 
 from gpt2lib import load_tokenizer
-from gpt2lib.course import extras, instruction_data
-from gpt2lib.course.instruction_data import instructions
+from gpt2lib.course.datasets import extras
+from gpt2lib.course.datasets.instructions import (
+    FILE,
+    TABLES,
+    instruction_lines,
+    instructions,
+)
 from gpt2lib.course.stories import name_pronouns
 
 LISTED = {thing for things in extras.CATEGORIES.values() for thing in things}
@@ -54,7 +59,7 @@ def test_there_are_many_kinds_in_equal_parts_with_several_wordings():
     kinds = Counter(row["kind"] for row in drawn())
     assert 14 <= len(kinds) <= 16
     assert max(kinds.values()) < 1.5 * min(kinds.values())
-    entries = [entry for t in instruction_data.TABLES for entry in t.items()]
+    entries = [entry for t in TABLES for entry in t.items()]
     wordings = {kind: set(said[1:]) for kind, said in entries if kind != "input"}
     assert wordings.keys() == kinds.keys()
     assert all(3 <= len(said) <= 6 for said in wordings.values())
@@ -156,7 +161,7 @@ def test_a_group_is_the_only_one_that_has_all_three():
 
 
 def test_the_committed_file_is_what_the_generator_writes():
-    text = instruction_data.FILE.read_text(encoding="utf-8")
-    assert text == instruction_data.instruction_lines()
+    text = FILE.read_text(encoding="utf-8")
+    assert text == instruction_lines()
     assert len(json.loads(text)) == text.count("\n") - 2 == 5000
     assert len(text) < 1_000_000

@@ -12,9 +12,9 @@ import transformers
 from safetensors.torch import load_file
 
 from gpt2lib import GPTModel, load_model, load_tokenizer
-from gpt2lib.course import judge, pocket
-from gpt2lib.course.ngram import NGramModel
-from gpt2lib.course.stories import stories
+from gpt2lib.course.pocket import judge, training
+from gpt2lib.course.pocket.ngram import NGramModel
+from gpt2lib.course.stories import QUESTION, stories, with_question
 from gpt2lib.files import BIN
 
 FOLDER = BIN / "pocket"
@@ -58,12 +58,12 @@ def test_sharpening_finds_the_factor_with_the_least_loss(tokenizer):
     model = load_model()
     ids = torch.tensor([tokenizer.encode(tale)[:100] for tale in TALES[:10]])
     inputs, targets = ids[:, :-1], ids[:, 1:]
-    before, factor = model(inputs), pocket.sharpen(model, inputs, targets)
+    before, factor = model(inputs), training.sharpen(model, inputs, targets)
     assert torch.allclose(model(inputs), factor * before, atol=1e-4)
-    assert pocket.sharpen(model, inputs, targets) == 1
+    assert training.sharpen(model, inputs, targets) == 1
     for scale in (model.final_norm.scale, model.final_norm.shift):
         scale /= 1.1
-    assert pocket.sharpen(model, inputs, targets) == 1.1
+    assert training.sharpen(model, inputs, targets) == 1.1
 
 
 @pytest.mark.slow
@@ -87,24 +87,24 @@ def test_every_story_fits_into_the_window(tokenizer, model):
 
 def test_texts_come_in_their_shares():
     lengths, texts = Counter(), []
-    for text in islice(pocket.documents(seed=3), 3000):
-        kind = "questions" if judge.QUESTION in text else "rest"
+    for text in islice(training.documents(seed=3), 3000):
+        kind = "questions" if QUESTION in text else "rest"
         lengths[kind] += len(text)
         texts.append(text)
     share = lengths["questions"] / lengths.total()
     assert share == pytest.approx(0.10, abs=0.01)
-    assert texts == list(islice(pocket.documents(seed=3), 3000))
-    assert texts != list(islice(pocket.documents(seed=4), 3000))
+    assert texts == list(islice(training.documents(seed=3), 3000))
+    assert texts != list(islice(training.documents(seed=4), 3000))
 
 
 def test_a_file_of_documents_has_the_size_asked_for(tmp_path):
-    pocket.write_documents(tmp_path / "texts.txt", 50_000)
+    training.write_documents(tmp_path / "texts.txt", 50_000)
     assert 50_000 <= (tmp_path / "texts.txt").stat().st_size < 52_000
 
 
 def test_a_question_follows_its_story():
-    text = judge.with_question(TALES[0], random.Random(1))
-    story, _, asked = text.partition(judge.QUESTION)
+    text = with_question(TALES[0], random.Random(1))
+    story, _, asked = text.partition(QUESTION)
     assert story == TALES[0]
     assert re.fullmatch(r".+\? Answer: .+", asked)
 

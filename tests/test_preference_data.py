@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from gpt2lib import load_model, load_tokenizer
-from gpt2lib.course import preference_data
-from gpt2lib.course.judge import UNSEEN_SEED
-from gpt2lib.course.preference_data import OPENING, continuations, openings, pair
+from gpt2lib.course.datasets import preferences
+from gpt2lib.course.datasets.preferences import OPENING, continuations, openings, pair
+from gpt2lib.course.pocket.judge import UNSEEN_SEED
 from gpt2lib.course.stories import check_story, stories
 from gpt2lib.finetuning import PreferenceTask, parse_preference, read_splits
 
 
 @pytest.fixture(scope="module")
 def rows():
-    lines = preference_data.FILE.read_text(encoding="utf-8").splitlines()
+    lines = preferences.FILE.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -28,17 +28,17 @@ def test_every_chosen_story_holds_and_every_rejected_one_does_not(rows):
 
 
 def test_pairs_are_of_the_form_that_others_read_and_fit_the_context(rows):
-    assert len(rows) >= 500 and preference_data.FILE.stat().st_size <= 1_500_000
+    assert len(rows) >= 500 and preferences.FILE.stat().st_size <= 1_500_000
     assert all(list(row) == ["prompt", "chosen", "rejected"] for row in rows)
     assert [parse_preference(row)._asdict() for row in rows] == rows
     job = PreferenceTask(load_tokenizer(), 256)
-    splits, counts = read_splits(job, preference_data.FILE)
+    splits, counts = read_splits(job, preferences.FILE)
     assert counts["too_long"] == counts["bad_rows"] == 0
     assert sum(map(len, splits.values())) == len(rows)
 
 
 def test_openings_are_the_first_six_words_of_stories_and_no_two_alike(rows):
-    own = openings(preference_data.OPENINGS)
+    own = openings(preferences.OPENINGS)
     assert len(set(own)) == len(own)
     assert all(len(text.split()) == 6 for text in own)
     left = iter(own)
@@ -51,7 +51,7 @@ def test_both_stories_go_on_where_they_begin_to_differ(rows):
     for row in rows:
         texts = [row["chosen"], row["rejected"]]
         shared = os.path.commonprefix(texts)
-        assert not preference_data.SENTENCE_END.search(shared)
+        assert not preferences.SENTENCE_END.search(shared)
         if len(row["prompt"].split()) > 7:
             assert row["prompt"][-1] in '.!?"' and all(t[0] in " \n" for t in texts)
 
@@ -78,17 +78,17 @@ def test_for_each_opening_the_first_story_that_breaks_is_told_again(monkeypatch)
     ends = [tale[len(opening) :] for tale, opening in zip(tales, begun)]
 
     def tell(model, tokenizer, beginnings):
-        told.append(isinstance(model.out_head, preference_data.Careful))
+        told.append(isinstance(model.out_head, preferences.Careful))
         found = [ends[begun.index(text)] for text in beginnings]
         if len(told) == 1:  # the third try breaks, and for the first story the sixth
             found[2] = found[5] = f"{ends[0]} So!"
             found[8] = None
         return found
 
-    monkeypatch.setattr(preference_data, "openings", lambda count: begun)
-    monkeypatch.setattr(preference_data, "continuations", tell)
-    monkeypatch.setattr(preference_data, "pair", lambda *texts: texts)
-    found = list(preference_data.records(load_model(), None))
+    monkeypatch.setattr(preferences, "openings", lambda count: begun)
+    monkeypatch.setattr(preferences, "continuations", tell)
+    monkeypatch.setattr(preferences, "pair", lambda *texts: texts)
+    found = list(preferences.records(load_model(), None))
     assert told == [False, True]
     assert found == [(begun[0], f"{ends[0]} So!", ends[0])]
 
@@ -96,7 +96,7 @@ def test_for_each_opening_the_first_story_that_breaks_is_told_again(monkeypatch)
 def test_a_careful_head_keeps_likely_tokens_as_they_are():
     head = torch.nn.Identity()
     logits = torch.tensor([[0.1, 0.5, 0.39, 0.009, 0.001]]).log()
-    likely = preference_data.Careful(head)(logits).softmax(-1)
+    likely = preferences.Careful(head)(logits).softmax(-1)
     torch.testing.assert_close(likely, torch.tensor([[0.1, 0.5, 0.39, 0, 0]]) / 0.99)
 
 
@@ -108,8 +108,6 @@ def test_what_does_not_end_or_goes_on_with_a_question_is_left_out(monkeypatch):
         f" was glad.\nQuestion: Who was glad? Answer: Tom{end}",
     ]
     drawn = [tokenizer.encode(text, allowed_special="all") for text in said]
-    monkeypatch.setattr(
-        preference_data, "generate_ragged", lambda *args, **options: drawn
-    )
+    monkeypatch.setattr(preferences, "generate_ragged", lambda *args, **options: drawn)
     found = continuations(load_model(), tokenizer, ["Tom"] * 3)
     assert found == [" was glad.", None, None]

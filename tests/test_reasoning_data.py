@@ -7,8 +7,8 @@ from itertools import islice
 
 import pytest
 
-from gpt2lib.course import reasoning_data
-from gpt2lib.course.reasoning_data import problems, record
+from gpt2lib.course.datasets import reasoning
+from gpt2lib.course.datasets.reasoning import problems, record
 
 GAIN = re.compile(
     r"\b(finds?|buys|wins|earns|saves|puts|adds|brings|(get|step) on|climb in|come|join"
@@ -94,6 +94,6 @@ def test_a_record_has_the_keys_of_the_data_set_it_stands_in_for():
 
 
 def test_the_committed_file_is_what_the_generator_writes():
-    text = reasoning_data.FILE.read_text(encoding="utf-8")
-    assert text == reasoning_data.problem_lines()
+    text = reasoning.FILE.read_text(encoding="utf-8")
+    assert text == reasoning.problem_lines()
     assert len([json.loads(line) for line in text.splitlines()]) == 3000

@@ -10,7 +10,7 @@ from small import SMALL, lively
 from test_pretraining import assert_same_weights
 
 from gpt2lib import GPTModel, load_model, save_model
-from gpt2lib.course.reasoning_data import PRACTICE, practice_lines, problems, record
+from gpt2lib.course.datasets.reasoning import PRACTICE, practice_lines, problems, record
 from gpt2lib.data import IGNORED
 from gpt2lib.finetuning import (
     PolicyLoss,

@@ -5,8 +5,8 @@ import re
 from collections import Counter
 from itertools import islice
 
-from gpt2lib.course import spam_data
-from gpt2lib.course.spam_data import labelled_messages
+from gpt2lib.course.datasets import spam
+from gpt2lib.course.datasets.spam import labelled_messages
 
 SUSPICIOUS = re.findall(
     r"\w+",
@@ -32,14 +32,14 @@ def test_a_seed_decides_the_messages():
 
 
 def test_every_slot_has_its_choices_and_every_table_is_used():
-    texts = spam_data.TEXTS
+    texts = spam.TEXTS
     slots = {
         slot
         for lines in texts.values()
         for slot in re.findall(r"\{([^|}]*[a-z][^|}]*)\}", " ".join(lines))
     }
     assert slots <= set(texts)
-    own = spam_data.SHARED | spam_data.HAM | spam_data.SPAM
+    own = spam.SHARED | spam.HAM | spam.SPAM
     assert set(own) - slots == {"ham", "spam"}
 
 
@@ -77,6 +77,6 @@ def test_short_words_and_lack_of_capitals_say_nothing():
 
 
 def test_the_committed_file_is_what_the_generator_writes():
-    text = spam_data.FILE.read_text(encoding="utf-8")
-    assert text == spam_data.message_lines()
+    text = spam.FILE.read_text(encoding="utf-8")
+    assert text == spam.message_lines()
     assert all(line.count("\t") == 1 for line in text.splitlines())

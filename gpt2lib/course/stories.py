@@ -15,6 +15,8 @@ from functools import cache, cached_property
 from gpt2lib.files import DATA
 
 FOLDER = DATA / "stories"
+QUESTION = "\nQuestion: "  # what stands between a story and what it is asked
+ANSWER = " Answer:"
 LENGTHS = range(350, 851)  # characters of a story
 PRONOUNS = ("she", "he", "they")
 FORMS = {  # slot in a template -> its word for each of PRONOUNS
@@ -95,6 +97,12 @@ def questions(text):
     asked = next(plot.questions for plot in plots() if plot.title == report.plot)
     pairs = [(q.recall(report.words), a.recall(report.words)) for q, a in asked]
     return [pair for pair in pairs if None not in pair]
+
+
+def with_question(story, rng):
+    """A story followed by a question about it and the answer."""
+    question, answer = rng.choice(questions(story))
+    return f"{story}{QUESTION}{question}{ANSWER} {answer}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Short phone messages, ham and spam, that a list of keywords cannot tell apart.
 
-`python -m gpt2lib.course.spam_data` writes data/spam/messages.tsv, in the layout of the
+`python -m gpt2lib.course.datasets.spam` writes them to data/spam, in the layout of the
 UCI SMS collection. Both kinds mention banks, parcels, prizes and links, and share
 openings and endings; what makes a message spam is what it asks for: your data, your
 money, an expensive call, a hurried click.
@@ -10,8 +10,8 @@ import random
 import re
 from itertools import islice
 
-from gpt2lib.course.extras import MESSAGES, SHORT
-from gpt2lib.course.words import fill, read_choices
+from gpt2lib.course.datasets.extras import MESSAGES, SHORT
+from gpt2lib.course.datasets.words import fill, read_choices
 from gpt2lib.files import DATA, write_text
 
 FILE = DATA / "spam" / "messages.tsv"

@@ -1,7 +1,7 @@
 """Small tasks in Alpaca's format: about a sentence, a list, animals, numbers, words.
 
-`python -m gpt2lib.course.instruction_data` writes data/instructions/instructions.json.
-The tasks are in a table with one block per form of input, so that the same input comes
+`python -m gpt2lib.course.datasets.instructions` writes them to data/instructions. The
+tasks are in a table with one block per form of input, so that the same input comes
 with several instructions; one function per block draws words that fit together.
 """
 
@@ -9,9 +9,9 @@ import json
 import random
 from itertools import islice
 
-from gpt2lib.course import extras
+from gpt2lib.course.datasets import extras
+from gpt2lib.course.datasets.words import fill, read_blocks, read_choices
 from gpt2lib.course.stories import name_pronouns, word_lists
-from gpt2lib.course.words import fill, read_blocks, read_choices
 from gpt2lib.files import DATA, write_text
 
 FILE = DATA / "instructions" / "instructions.json"

@@ -1,6 +1,6 @@
 """Pairs of stories that begin alike, of which one agrees with itself.
 
-`python -m gpt2lib.course.preference_data` writes data/preferences/stories.jsonl. Pocket
+`python -m gpt2lib.course.datasets.preferences` writes them to data/preferences. Pocket
 tells a story twice from the same opening, with the same random numbers, once freely and
 once without its least likely tokens. `check_story` judges. Where the free story breaks
 and the careful one does not, they are a pair, in the form that TRL reads. Sampling
@@ -15,8 +15,7 @@ import re
 import torch
 from torch import nn
 
-from gpt2lib.course.judge import QUESTION
-from gpt2lib.course.stories import check_story, stories
+from gpt2lib.course.stories import QUESTION, check_story, stories
 from gpt2lib.files import DATA, write_text
 from gpt2lib.finetuning import generate_ragged
 from gpt2lib.tokenizer import ENDOFTEXT, load_tokenizer

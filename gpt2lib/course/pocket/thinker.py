@@ -1,4 +1,4 @@
-"""How bin/thinker is made: python -m gpt2lib.course.thinker
+"""How bin/thinker is made: python -m gpt2lib.course.pocket.thinker
 
 Pocket learns to think, as in chapter 8. Chapter 12 begins with what comes out.
 """
@@ -7,7 +7,7 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
-from gpt2lib.course import reasoning_data
+from gpt2lib.course.datasets import reasoning
 from gpt2lib.evaluation import wilson
 from gpt2lib.files import BIN, DATA, write_text
 from gpt2lib.finetuning import ReinforcementTask, Verifiable, finetune
@@ -20,7 +20,7 @@ LENGTHS = range(1, 9)
 
 def unseen(steps, count, seed="unseen"):
     """New problems of so many steps."""
-    drawn = islice(reasoning_data.problems(f"{seed} {steps}", steps), count)
+    drawn = islice(reasoning.problems(f"{seed} {steps}", steps), count)
     return [Verifiable(question, answer) for question, _, answer in drawn]
 
 
@@ -35,7 +35,7 @@ def make_thinker():
     tokenizer = load_tokenizer()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "thinker"
-        figures = finetune("reasoning", reasoning_data.FILE, out)
+        figures = finetune("reasoning", reasoning.FILE, out)
         settings = {"finetuning_task": "reasoning"}
         save_model(load_model(out).half(), FOLDER, tokenizer, settings)
     card = thinker_card(load_model(FOLDER), tokenizer, figures)

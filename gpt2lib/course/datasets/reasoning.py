@@ -1,6 +1,6 @@
 """Word problems about gains and losses, with step-by-step reasoning.
 
-`python -m gpt2lib.course.reasoning_data` writes data/reasoning/problems.jsonl, and
+`python -m gpt2lib.course.datasets.reasoning` writes data/reasoning/problems.jsonl, and
 data/practice/problems.jsonl: longer ones, too, with answers only, to practise on. The
 wordings are in a table with one block per scene.
 """
@@ -10,8 +10,8 @@ import random
 from itertools import islice
 from typing import NamedTuple
 
-from gpt2lib.course.extras import SCENE, changed
-from gpt2lib.course.words import fill, read_blocks
+from gpt2lib.course.datasets.extras import SCENE, changed
+from gpt2lib.course.datasets.words import fill, read_blocks
 from gpt2lib.files import DATA, write_text
 
 FILE = DATA / "reasoning" / "problems.jsonl"

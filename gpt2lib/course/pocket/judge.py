@@ -6,8 +6,14 @@ from itertools import islice
 
 import torch
 
-from gpt2lib.course.ngram import NGramModel
-from gpt2lib.course.stories import check_story, questions, stories
+from gpt2lib.course.pocket.ngram import NGramModel
+from gpt2lib.course.stories import (
+    ANSWER,
+    QUESTION,
+    check_story,
+    stories,
+    with_question,
+)
 from gpt2lib.data import IGNORED
 from gpt2lib.generate import generate
 from gpt2lib.model import GPTModel
@@ -15,14 +21,6 @@ from gpt2lib.tokenizer import ENDOFTEXT, text_to_token_ids
 from gpt2lib.training import evaluate
 
 UNSEEN_SEED = 1_000_000  # for stories never used in training
-QUESTION = "\nQuestion: "
-ANSWER = " Answer:"
-
-
-def with_question(story, rng):
-    """A story followed by a question about it and the answer."""
-    question, answer = rng.choice(questions(story))
-    return f"{story}{QUESTION}{question}{ANSWER} {answer}"
 
 
 def unseen_stories(count, title=None):

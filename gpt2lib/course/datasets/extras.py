@@ -7,7 +7,7 @@ fills them in.
 
 import re
 
-from gpt2lib.course.words import fill, read_choices, read_pairs
+from gpt2lib.course.datasets.words import fill, read_choices, read_pairs
 
 
 def messages(rng):

@@ -1,6 +1,6 @@
 """Two tests of whether a model keeps track of what it has read, made from stories.
 
-`python -m gpt2lib.course.evaluation_data` writes both files in data/evaluation. In
+`python -m gpt2lib.course.datasets.evaluation` writes both files in data/evaluation. In
 story-endings.jsonl, one of two to four sentences continues a story; the others have a
 wrong name, thing, number or pronoun. In story-last-words.jsonl, the last word of a text
 follows from what comes before. `distance` is how many words back a model must look. In

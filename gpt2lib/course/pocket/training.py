@@ -1,4 +1,4 @@
-"""How bin/pocket is made: python -m gpt2lib.course.pocket
+"""How bin/pocket is made: python -m gpt2lib.course.pocket, or make pocket
 
 Writes the texts, trains in five rounds, measures the model, and writes its card. An
 interrupted run resumes where it stopped.
@@ -13,8 +13,10 @@ from matplotlib import pyplot as plt
 from torch.nn import functional as F
 
 from gpt2lib.config import POCKET
-from gpt2lib.course import extras, judge, show
-from gpt2lib.course.stories import stories
+from gpt2lib.course import show
+from gpt2lib.course.datasets import extras
+from gpt2lib.course.pocket import judge
+from gpt2lib.course.stories import stories, with_question
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.files import BIN, DATA, atomic_write, write_text
 from gpt2lib.tokenizer import ENDOFTEXT
@@ -71,7 +73,7 @@ def documents(seed=0):
     tales = stories(seed)
     kinds = {
         "stories": tales,
-        "stories with questions": (judge.with_question(tale, rng) for tale in tales),
+        "stories with questions": (with_question(tale, rng) for tale in tales),
         "messages": extras.messages(rng),
         "sums": extras.sums(rng),
         "word games": extras.word_games(rng),
@@ -191,7 +193,3 @@ def card(model, figures):
         versions=f"Python {platform.python_version()}, torch {torch.__version__}, "
         f"{torch.get_num_threads()} threads, {platform.system()} {platform.machine()}",
     )
-
-
-if __name__ == "__main__":
-    make()
