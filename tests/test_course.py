@@ -1,6 +1,7 @@
 """Figures draw what they are given."""
 
 import math
+import re
 
 import matplotlib
 import pytest
@@ -280,24 +281,17 @@ def test_most_read_names_the_token_with_the_largest_weight(shown):
     assert axis.images[0].get_array()[1, 2] == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize(
-    ("view", "given"),
-    [
-        (explore.live_heads, ([" a", " b"], torch.eye(2).expand(2, 3, 2, 2))),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_a_view_draws_what_its_slider_says(shown, monkeypatch, view, given):
-    made = {}
-
-    def interact(draw, **controls):
-        (made["slider"],) = controls.values()
-        made["draw"] = draw
-
-    monkeypatch.setattr(explore, "interact", interact)
-    view(*given)
-    made["draw"](made["slider"].value)
-    assert len(shown) == 1 and shown[0].axes[0].texts
+def test_under_each_token_stands_what_every_head_reads_from_it(monkeypatch):
+    views = []
+    monkeypatch.setattr(explore, "display", views.append)
+    patterns = torch.eye(3).repeat(2, 2, 1, 1)
+    patterns[1, 0, 2] = torch.tensor([0.75, 0.25, 0])
+    explore.live_heads([" a", "<b", " c"], patterns)
+    page = views[0].value.replace("<", "\n<")
+    found = re.findall(r"background:rgba\(0,114,178,(.*)\)\">(.*)", page)
+    own = [("0.80", "0:·a")] * 4 + [("0.80", "1:&lt;b")] * 4
+    assert found == own + [("0.80", "2:·c")] * 2 + [("0.60", "0:·a"), ("0.80", "2:·c")]
+    assert re.findall(r'tabindex="0">(.*)', page) == [" a", "&lt;b", " c"]
 
 
 # --------------------------------------------------------------------------- speed

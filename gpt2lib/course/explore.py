@@ -1,13 +1,15 @@
-"""Views to play with: what `show` draws, with controls beside it.
+"""Views to play with: what `show` draws, with controls beside it or under the mouse.
 
 They need a running notebook. Each stands beside a still picture of the same thing, for
 whoever reads without one.
 """
 
+import html
 from functools import lru_cache
 
 from IPython.display import display
 from ipywidgets import (
+    HTML,
     FloatSlider,
     IntSlider,
     Layout,
@@ -19,6 +21,7 @@ from ipywidgets import (
 )
 
 from gpt2lib.course import show
+from gpt2lib.course.show.style import visible
 
 WIDE = Layout(width="40em")
 
@@ -29,13 +32,43 @@ def live_tokens(text, tokenizers):
     interact(lambda text: show.tokens(text, tokenizers), text=box)
 
 
+# What a token reads stands inside the token, and is seen while the mouse, or the
+# keyboard's focus, is on it: ipywidgets has no event for that, CSS has.
+POINTED_AT = """<style>
+.pointed {position: relative; margin-bottom: BELOWem; line-height: 1.7; width: 50em}
+.pointed > span {cursor: default; white-space: pre-wrap}
+.pointed > span:hover, .pointed > span:focus {outline: 2px solid #e69f00}
+.pointed table {display: none; position: absolute; top: 100%; left: 0}
+.pointed > span:hover > table, .pointed > span:focus > table {display: table}
+.pointed td, .pointed th {padding: 0 0.6em; line-height: 1.6; white-space: pre}
+</style>"""
+
+
 def live_heads(words, patterns):
-    """A slider over the tokens of a text; below it what each head reads from there."""
-    tokens = [(f"{t}: {word}", t) for t, word in enumerate(words)]
-    slider = SelectionSlider(
-        options=tokens, value=len(words) - 1, description="from", layout=WIDE
-    )
-    interact(lambda t: show.most_read(words, patterns, t), t=slider)
+    """A text to point at: below it, what each head reads most from that token.
+
+    Args:
+        words: the text of each token.
+        patterns: attention weights (blocks, heads, T, T).
+    """
+    weights, places = (found.tolist() for found in patterns.max(dim=-1))
+    text = ""
+    for t, word in enumerate(words):
+        rows = ""
+        for block, (weight, place) in enumerate(zip(weights, places)):
+            cells = f"<th>block {block}</th>"
+            for head, _ in enumerate(weight):
+                at, sure = place[head][t], weight[head][t]
+                shade = f"background:rgba(0,114,178,{0.8 * sure:.2f})"
+                cells += (
+                    f'<td style="{shade}">{at}:{html.escape(visible(words[at]))}</td>'
+                )
+            rows += f"<tr>{cells}</tr>"
+        heads = "".join(f"<th>head {head}</th>" for head in range(patterns.shape[1]))
+        table = f"<table><tr><th>{t}</th>{heads}</tr>{rows}</table>"
+        text += f'<span tabindex="0">{html.escape(word)}{table}</span>'
+    style = POINTED_AT.replace("BELOW", str(2 * len(patterns) + 3))
+    display(HTML(f'{style}<div class="pointed">{text}</div>'))
 
 
 def live_answer(models, prompt, tokenizer, instruction, given=""):
