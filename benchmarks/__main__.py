@@ -1,17 +1,10 @@
 """python -m benchmarks [NAME ...]: see README.md beside this file."""
 
 import argparse
-import importlib
-import os
-import subprocess
 import sys
-import warnings
+from multiprocessing import get_context
 
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-warnings.filterwarnings("ignore", module="transformers")
-
-NAMES = ("decode", "prefill", "train", "load", "bpe", "choices")
-GPU = "gpu"  # asked for by name: it needs one
+from benchmarks import GPU, NAMES, run, run_alone
 
 
 def parse():
@@ -42,15 +35,13 @@ def main(args):
     """Runs one benchmark here, or several in a process each; returns the exit code."""
     names = args.names or NAMES
     if len(names) == 1:
-        benchmark = importlib.import_module(f"benchmarks.{names[0]}")
-        if names == [GPU]:
-            return benchmark.main(args.nanogpt, args.tiny)
-        print(f"\n## {names[0]}\n", flush=True)
-        return benchmark.main(args.nanogpt)
-    path = ["--nanogpt", args.nanogpt] if args.nanogpt else []
+        return run(names[0], args)
     for name in names:
-        command = [sys.executable, "-m", "benchmarks", name, *path]
-        subprocess.run(command, check=True)
+        process = get_context("spawn").Process(target=run_alone, args=(name, args))
+        process.start()
+        process.join()
+        if process.exitcode:
+            return process.exitcode
     return 0
 
 

@@ -335,9 +335,26 @@ if __name__ == "__main__":
     train.peak_memory()
 """
 
+SEVERAL = """
+import os, time
+from types import SimpleNamespace
+import benchmarks
+from benchmarks.__main__ import main
+
+def busy(*given):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+benchmarks.run = busy
+if __name__ == "__main__":
+    main(SimpleNamespace(names=["load", "bpe"]))
+"""
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", [APART, POOL], ids=["Apart", "peak_memory"])
+@pytest.mark.parametrize(
+    "program", [APART, POOL, SEVERAL], ids=["Apart", "peak_memory", "several"]
+)
 def test_a_killed_benchmark_takes_its_processes_along(program, tmp_path):
     (tmp_path / "program.py").write_text(program)
     parent = subprocess.Popen(
