@@ -82,6 +82,16 @@ MOVED = {
     "checkpoint": "weights.tensors",
     "classification": "finetuning.classification",
     "corpus": "training.corpus",
+    "course.evaluation_data": "course.datasets.evaluation",
+    "course.extras": "course.datasets.extras",
+    "course.instruction_data": "course.datasets.instructions",
+    "course.judge": "course.pocket.judge",
+    "course.ngram": "course.pocket.ngram",
+    "course.preference_data": "course.datasets.preferences",
+    "course.reasoning_data": "course.datasets.reasoning",
+    "course.spam_data": "course.datasets.spam",
+    "course.thinker": "course.pocket.thinker",
+    "course.words": "course.datasets.words",
     "instruction": "finetuning.instruction",
     "lora": "finetuning.lora",
     "pretraining": "training.pretraining",
@@ -96,13 +106,13 @@ MOVED = {
 
 class _Moved(MetaPathFinder, Loader):
     def find_spec(self, name, path=None, target=None):
-        package, _, module = name.rpartition(".")
-        if package == __name__ and module in MOVED:
+        if name.removeprefix(f"{__name__}.") in MOVED:
             return ModuleSpec(name, self)
 
     def exec_module(self, module):
         old = module.__name__
-        sys.modules[old] = import_module(f"{__name__}.{MOVED[old.rpartition('.')[2]]}")
+        new = MOVED[old.removeprefix(f"{__name__}.")]
+        sys.modules[old] = import_module(f"{__name__}.{new}")
 
 
 sys.meta_path.append(_Moved())
