@@ -332,7 +332,7 @@ def _export(checkpoint, folder, adapter):
         check_tokenizer_fits(tokenizer, plan.config.vocab_size)
     settings = _settings_of_course(plan) | plan.settings
     gpt = carry_out(plan, tensors)
-    if adapter:
+    if adapter is not None:
         settings |= adapter_settings(adapter)
         gpt = _with_adapter(gpt, adapter, settings.get("id2label"))
     kept = {name: settings[name] for name in TASK_SETTINGS if name in settings}

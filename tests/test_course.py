@@ -292,6 +292,9 @@ def test_under_each_token_stands_what_every_head_reads_from_it(monkeypatch):
     own = [("0.80", "0:·a")] * 4 + [("0.80", "1:&lt;b")] * 4
     assert found == own + [("0.80", "2:·c")] * 2 + [("0.60", "0:·a"), ("0.80", "2:·c")]
     assert re.findall(r'tabindex="0">(.*)', page) == [" a", "&lt;b", " c"]
+    for wrong in (patterns[..., :2], patterns[0]):
+        with pytest.raises(ValueError, match=r"3 words need .* got \(2, "):
+            explore.live_heads([" a", "<b", " c"], wrong)
 
 
 # --------------------------------------------------------------------------- speed

@@ -241,6 +241,8 @@ def test_an_adaptation_that_was_interrupted_ends_as_the_unbroken_one(
         finetune(*given, adapt=2, epochs=1)
     with pytest.raises(ValueError, match="adapt 2, not 1"):
         finetune(*given, adapt=1, epochs=1, resume=True)
+    with pytest.raises(ValueError, match="a run with adapt: give the same arguments"):
+        finetune(*given, epochs=1, resume=True)
     figures = finetune(*given, adapt=2, epochs=1, resume=True)
     assert_same_weights(tmp_path / "out", adapted[0])
     seconds = {"seconds": 0, "texts_seconds": 0}
@@ -309,6 +311,9 @@ def test_lora_leaves_its_adapter_and_a_merged_model(messages, tmp_path):
     assert not any("linear" in name for name in base.state_dict())
     adapter = str(out / "adapter.safetensors")
     assert main(["export", "pocket", str(tmp_path / "x"), "--adapter", adapter]) == 0
+    for wrong, given in ((str(out), adapter), ("thinker", adapter), ("pocket", "")):
+        command = ["export", wrong, str(tmp_path / "wrong"), "--adapter", given]
+        assert main(command) == 1 and not (tmp_path / "wrong").exists()
     again = load_model(tmp_path / "x")
     ids = torch.tensor([load_tokenizer().encode("Message 5: buy rice")])
     with torch.no_grad():
@@ -498,6 +503,12 @@ def test_going_on_with_other_data_is_refused(spam, messages, tmp_path):
     other.write_text(messages.read_text().replace("rice", "salt"))
     with pytest.raises(ValueError, match="belongs to a run with data"):
         finetune("spam", other, spam[0], epochs=4, resume=True)
+
+
+def test_a_run_that_did_not_adapt_goes_on_without(spam, messages):
+    with pytest.raises(ValueError, match="a run without adapt"):
+        finetune("spam", messages, spam[0], epochs=4, adapt=1, resume=True)
+    assert not (spam[0] / "training" / "adaptation").exists()
 
 
 def test_bad_rows_are_named_or_counted(messages, tmp_path):

@@ -66,6 +66,59 @@ def test_a_notebook_that_kills_its_kernel_loses_no_other(notebook, tmp_path, cap
     assert found[3]["status"] == "wrong" and "kernel die" in found[3]["message"]
 
 
+NOTEBOOK = '{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": %s}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "null",
+        "[" * 100_000,
+        NOTEBOOK % "null",
+        NOTEBOOK % "[5]",
+        NOTEBOOK
+        % '[{"cell_type": "code", "metadata": {}, "outputs": [], "source": 5}]',
+        '{"nbformat": 2, "worksheets": 5}',
+        "\x00\x01",
+    ],
+    ids=lambda content: content[:1] + content[-30:-25],
+)
+def test_what_is_no_notebook_is_called_unreadable(tmp_path, capsys, content):
+    (tmp_path / "odd.ipynb").write_text(content, encoding="utf-8")
+    assert main(["grade", str(tmp_path / "odd.ipynb"), "--format", "json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["status"] == "unreadable" and "is not a notebook" in found["message"]
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "2.5", "nan"])
+def test_a_time_out_is_a_number_of_seconds(capsys, given):
+    with pytest.raises(SystemExit):
+        main(["grade", "absent.ipynb", "--timeout", given])
+    assert given in capsys.readouterr().err
+    with pytest.raises(ValueError, match="timeout must be a whole number from 1"):
+        grade("absent.ipynb", float(given))
+
+
+def test_an_interrupt_ends_grading_without_a_traceback(notebook, monkeypatch):
+    def interrupted(client):
+        client.km = None
+        raise AssertionError  # as nbclient, after it has taken the signal
+
+    monkeypatch.setattr("nbclient.NotebookClient.execute", interrupted)
+    assert main(["grade", notebook(CELLS)]) == 130
+
+
+def test_grades_that_cannot_be_printed_are_one_line(capsys, monkeypatch):
+    def full(*text, **to):
+        if "file" not in to:
+            raise OSError(28, "No space left on device")
+        print(*text, **to)
+
+    monkeypatch.setattr("gpt2lib.course.__main__.print", full, raising=False)
+    assert main(["grade", "absent.ipynb"]) == 1
+    assert capsys.readouterr().err.endswith("No space left on device\n")
+
+
 def test_junit_counts_what_is_not_right(tmp_path, capsys):
     assert main(["grade", str(tmp_path / "absent.ipynb"), "--format", "junit"]) == 1
     (suite,) = ElementTree.fromstring(capsys.readouterr().out)

@@ -16,7 +16,7 @@ from gpt2lib.finetuning import (
     replace_head,
     save_lora,
 )
-from gpt2lib.finetuning.lora import adapter_settings
+from gpt2lib.finetuning.lora import adapter_settings, has_lora
 from gpt2lib.training import Trainer, TrainingSettings
 
 IDS = torch.randint(0, 90, (2, 12), generator=torch.Generator().manual_seed(3))
@@ -94,6 +94,23 @@ def test_adapters_are_saved_alone_and_fit_their_model(fused_qkv, tmp_path):
         with pytest.raises(ValueError, match="does not fit"):
             load_lora(other, path)
         assert torch.equal(logits(other), before)
+
+
+def test_an_adapter_knows_the_weights_it_was_trained_on(tmp_path):
+    path = tmp_path / "adapter.safetensors"
+    model = add_lora(small())
+    for detour in (m for m in model.modules() if isinstance(m, LoRALinear)):
+        detour.B.data.fill_(1)
+    save_lora(model, path)
+    other = small()
+    other.trf_blocks[0].att.W_qkv.weight.data *= 1.01
+    for wrong in (merge_lora(model), other):
+        with pytest.raises(ValueError, match="trained on other weights than these"):
+            load_lora(wrong, path)
+        assert not has_lora(wrong)
+    load_lora(small().bfloat16(), path)
+    save_file(load_file(path), path, {"lora_alpha": "16"})  # as written before
+    load_lora(other, path)
 
 
 def test_what_is_no_adapter_is_refused(tmp_path):

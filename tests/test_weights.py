@@ -407,6 +407,13 @@ def test_two_names_for_one_tensor_must_agree(reference, expected, tmp_path):
             load_model(tmp_path / "m.pth")
 
 
+def test_a_folder_without_a_name_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="the output folder is empty"):
+        save_model(GPTModel(SMALL), "")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_model_saved_by_torch_opens_again(tmp_path):
     for fused_qkv in (True, False):
         model = built(dataclasses.replace(SMALL, fused_qkv=fused_qkv))

@@ -25,19 +25,33 @@ def main(arguments=None):
     verb.add_argument("--format", choices=FORMATS, default="table")
     verb.add_argument(
         "--timeout",
-        type=float,
+        type=int,
         default=60,
         help="seconds a cell may take (default: 60)",
     )
     given = parser.parse_args(arguments)
-    grades = []
-    for path in tqdm(given.notebooks, unit="notebook", disable=None):
-        try:
-            grades += grade(path, given.timeout)
-        except (OSError, ValueError) as error:
-            grades.append(Grade(path, "", "unreadable", str(error)))
-    print(FORMATS[given.format](grades))
-    return int(any(given.status != "right" for given in grades))
+    if given.timeout < 1:
+        parser.error(f"--timeout must be at least 1 second, got {given.timeout}")
+    try:
+        grades = [
+            one
+            for path in tqdm(given.notebooks, unit="notebook", disable=None)
+            for one in _grades(path, given.timeout)
+        ]
+        print(FORMATS[given.format](grades), flush=True)
+    except OSError as error:  # such as a full disk, or a reader that went away
+        print(f"the grades could not be printed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return int(any(one.status != "right" for one in grades))
+
+
+def _grades(path, timeout):
+    try:
+        return grade(path, timeout)
+    except (OSError, ValueError) as error:
+        return [Grade(path, "", "unreadable", str(error))]
 
 
 if __name__ == "__main__":

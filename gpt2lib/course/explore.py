@@ -7,6 +7,7 @@ whoever reads without one.
 import html
 from functools import lru_cache
 
+import torch
 from IPython.display import display
 from ipywidgets import (
     HTML,
@@ -50,7 +51,17 @@ def live_heads(words, patterns):
     Args:
         words: the text of each token.
         patterns: attention weights (blocks, heads, T, T).
+
+    Raises:
+        ValueError: the patterns are not those of so many tokens.
     """
+    patterns = torch.as_tensor(patterns)
+    T = len(words)
+    if not words or patterns.ndim != 4 or patterns.shape[2:] != (T, T):
+        raise ValueError(
+            f"{T} words need patterns of shape (blocks, heads, {T}, {T}), with T above "
+            f"0; got {tuple(patterns.shape)}"
+        )
     weights, places = (found.tolist() for found in patterns.max(dim=-1))
     text = ""
     for t, word in enumerate(words):

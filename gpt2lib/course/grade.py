@@ -4,7 +4,6 @@ Of each notebook only the set-up cell and the exercises run, in a kernel of thei
 The kernel does whatever the notebook says: grade strangers' notebooks in a container.
 """
 
-import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
 from gpt2lib.course import check
+from gpt2lib.training.trainer import check_whole
 
 VERDICTS = {"✓ right": "right", "not attempted yet": "not attempted"}
 
@@ -37,11 +37,13 @@ def grade(path, timeout=60):
     """Grades the exercises of a notebook; those missing from its chapter come last.
 
     Args:
-        timeout: seconds for each cell; one that takes longer is interrupted.
+        timeout: seconds for each cell, a whole number; one that takes longer is
+            interrupted.
 
     Raises:
         ValueError: not a notebook, or one without this course's exercises.
     """
+    check_whole("timeout", timeout)
     notebook = _notebook(path)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     first = next((i for i, cell in enumerate(cells) if _exercises(cell)), None)
@@ -64,10 +66,14 @@ def grade(path, timeout=60):
 
 
 def _notebook(path):
+    stored = Path(path).read_bytes()
     try:
-        return nbformat.read(path, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        notebook = nbformat.reads(stored.decode("utf-8-sig"), as_version=4)
+        if not all(isinstance(cell.source, str) for cell in notebook.cells):
+            raise ValueError("a cell's source is no text")
+    except Exception as error:  # nbformat stumbles in many ways over strangers' JSON
         raise ValueError(f"{path} is not a notebook: {str(error)[:200]}") from error
+    return notebook
 
 
 def _exercises(cell):
@@ -86,8 +92,14 @@ def _run(notebook, path, timeout):
         resources={"metadata": {"path": str(path.resolve().parent)}},
         extra_arguments=["--log-level=ERROR"],
     )
-    with contextlib.suppress(DeadKernelError):
+    try:
         client.execute()
+    except DeadKernelError:
+        pass
+    except AssertionError:
+        if client.km is not None:
+            raise
+        raise KeyboardInterrupt from None  # nbclient handled it, and lost its kernel
 
 
 def _judge(cell):

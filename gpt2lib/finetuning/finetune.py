@@ -129,6 +129,7 @@ def finetune(
     usual = job.training | {"learning_rate": rate}
     run = TrainingSettings(**usual | settings | {"steps": steps})
     with working_folder(out, resume) as work:
+        _check_same_beginning(out, work, adapt)
         try_to_save(tokenizer, work)
         figures: dict[str, Any] = {"task": task}
         if adapt:
@@ -144,6 +145,16 @@ def finetune(
         card = model_card(Path(out), data, trainer.facts, figures)
         files.write_text(Path(out) / "README.md", card)
     return figures
+
+
+def _check_same_beginning(out, work, adapt):
+    """Refuses to go on with a run that began otherwise, before anything is trained."""
+    adapted = (work / ADAPTATION / CHECKPOINT).exists()
+    if (adapted or (work / CHECKPOINT).exists()) and adapted != bool(adapt):
+        raise ValueError(
+            f"{out} belongs to a run {'with' if adapted else 'without'} adapt: give "
+            "the same arguments as for its beginning, or choose another folder"
+        )
 
 
 def _adapt(job, gpt, splits, run, work, facts):

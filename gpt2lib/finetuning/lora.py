@@ -5,6 +5,7 @@ W x + (alpha / rank) B A x, of which only A and B are trained. Afterwards the pr
 can be added to W, which leaves a plain model.
 """
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -125,7 +126,7 @@ def save_lora(
         raise ValueError("the model has no LoRA layers to save: add_lora(model) first")
     layer = detours[0][2]
     facts = {"lora_alpha": str(layer.scale * len(layer.A))}
-    facts["settings"] = json.dumps(settings or {})
+    facts |= {"settings": json.dumps(settings or {}), "base": _mark_of(model)}
     with files.atomic_write(path) as temporary:
         write_tensors(trained, temporary, facts)
 
@@ -159,12 +160,28 @@ def load_lora(model: GPTModel, path: str | Path) -> GPTModel:
         raise ValueError(
             f"{path} has values that are not finite floats: train it again"
         )
+    if facts.get("base", _mark_of(model)) != _mark_of(model):
+        raise ValueError(
+            f"{path} was trained on other weights than these: load it into the model "
+            "it was trained on, which does not contain it yet"
+        )
     add_lora(model, rank, alpha)
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, tensor in tensors.items():
             parameters[name].copy_(tensor)
     return model
+
+
+def _mark_of(model):
+    """A hash of the weights that LoRA layers stand beside, in any precision."""
+    digest = hashlib.sha256()
+    for block in model.trf_blocks:
+        for name in PROJECTIONS:
+            if linear := getattr(block.att, name, None):
+                weight = getattr(linear, "linear", linear).weight.detach()
+                digest.update(weight.bfloat16().view(torch.int16).cpu().numpy())
+    return digest.hexdigest()[:16]
 
 
 def adapter_settings(path: str | Path) -> dict[str, Any]:

@@ -34,10 +34,12 @@ def save_model(
         settings: more entries for config.json.
 
     Raises:
-        ValueError: a tokenizer that cannot be saved, LoRA layers, or weights prepared
-            for inference.
+        ValueError: no folder, a tokenizer that cannot be saved, LoRA layers, or weights
+            prepared for inference.
     """
     check_not_prepared(model, "saved")
+    if not str(folder).strip():
+        raise ValueError("the name of the output folder is empty: give one")
     if tokenizer is not None and not hasattr(tokenizer, "save"):
         raise ValueError(
             f"only a BPETokenizer can be saved with a model, got {tokenizer!r}: use "
