@@ -17,7 +17,7 @@ from small import SMALL, lively
 
 from benchmarks import card, correctness, gpu
 from benchmarks.nanogpt import NanoGPTForm
-from benchmarks.programs import NanoGPT, nanogpt_model
+from benchmarks.programs import NanoGPT, _without_transposition, nanogpt_model
 from gpt2lib import GPTModel, save_model
 
 ROOT = Path(__file__).parent.parent
@@ -190,6 +190,14 @@ def test_a_process_that_fails_says_why(tiny, capsys):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_llama_cpp_gets_the_matrices_as_torch_has_them(tmp_path):
+    model = lively(GPTModel(SMALL))
+    save_model(model, tmp_path)
+    tensors = _without_transposition(str(tmp_path))  # as the benchmarks' folders are
+    weight = tensors["transformer.h.0.mlp.c_fc.weight"]
+    assert weight.equal(model.trf_blocks[0].ff.layers[0].weight)
+
+
 def test_without_a_gpu_one_line_says_what_to_do(capsys):
     assert gpu.main() == 2
     printed = capsys.readouterr()

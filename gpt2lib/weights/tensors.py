@@ -34,12 +34,13 @@ class Checkpoint:
     shards: tuple[Path, ...]
 
     @classmethod
-    def at(cls, path: Path) -> "Checkpoint":
+    def at(cls, path: str | Path) -> "Checkpoint":
         """The checkpoint at a path, which is a folder or one of its weight files.
 
         Raises:
             FileNotFoundError: no weights there, or a part is missing.
         """
+        path = Path(path)
         if path.is_file():
             return cls(path, _weight_files(path))
         present = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
