@@ -129,8 +129,7 @@ def finetune(
     usual = job.training | {"learning_rate": rate}
     run = TrainingSettings(**usual | settings | {"steps": steps})
     with working_folder(out, resume) as work:
-        _check_same_beginning(out, work, adapt)
-        try_to_save(tokenizer, work)
+        _check_folder(out, work, adapt, tokenizer)
         figures: dict[str, Any] = {"task": task}
         if adapt:
             figures |= _adapt(job, gpt.to(device), splits, run, work, facts)
@@ -147,8 +146,9 @@ def finetune(
     return figures
 
 
-def _check_same_beginning(out, work, adapt):
-    """Refuses to go on with a run that began otherwise, before anything is trained."""
+def _check_folder(out, work, adapt, tokenizer):
+    """Refuses, before anything is trained, to go on with a run that began otherwise."""
+    try_to_save(tokenizer, work)
     adapted = (work / ADAPTATION / CHECKPOINT).exists()
     if (adapted or (work / CHECKPOINT).exists()) and adapted != bool(adapt):
         raise ValueError(

@@ -150,6 +150,17 @@ def load_lora(model: GPTModel, path: str | Path) -> GPTModel:
             f"{path} holds no LoRA layers of gpt2lib ({quoted(error)}): give a file "
             "that save_lora wrote"
         ) from error
+    _check_fits(path, tensors, facts, model, rank)
+    add_lora(model, rank, alpha)
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            parameters[name].copy_(tensor)
+    return model
+
+
+def _check_fits(path, tensors, facts, model, rank):
+    """Refuses an adapter of another model, or one with unusable numbers."""
     wanted = _adapter_shapes(model, rank)
     if {n: tuple(t.shape) for n, t in tensors.items()} != wanted:
         raise ValueError(
@@ -165,12 +176,6 @@ def load_lora(model: GPTModel, path: str | Path) -> GPTModel:
             f"{path} was trained on other weights than these: load it into the model "
             "it was trained on, which does not contain it yet"
         )
-    add_lora(model, rank, alpha)
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            parameters[name].copy_(tensor)
-    return model
 
 
 def _mark_of(model):
