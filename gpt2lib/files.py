@@ -79,10 +79,15 @@ def check_given(path: Path) -> None:
         )
 
 
-def check_free(folder: str | Path, known: Iterable[str] = ()) -> None:
-    """Raises ValueError unless `folder` can be created, or holds only `known` names."""
+def check_named(folder: str | Path) -> None:
+    """Raises ValueError if the name of an output folder is empty."""
     if not str(folder).strip():
         raise ValueError("the name of the output folder is empty: give one")
+
+
+def check_free(folder: str | Path, known: Iterable[str] = ()) -> None:
+    """Raises ValueError unless `folder` can be created, or holds only `known` names."""
+    check_named(folder)
     folder = Path(folder)
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():

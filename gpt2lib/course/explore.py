@@ -68,8 +68,7 @@ def live_heads(words, patterns):
         rows = ""
         for block, (weight, place) in enumerate(zip(weights, places)):
             cells = f"<th>block {block}</th>"
-            for head, _ in enumerate(weight):
-                at, sure = place[head][t], weight[head][t]
+            for at, sure in ((p[t], w[t]) for p, w in zip(place, weight)):
                 shade = f"background:rgba(0,114,178,{0.8 * sure:.2f})"
                 cells += (
                     f'<td style="{shade}">{at}:{html.escape(visible(words[at]))}</td>'

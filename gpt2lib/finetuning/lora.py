@@ -185,7 +185,8 @@ def _mark_of(model):
         for name in PROJECTIONS:
             if linear := getattr(block.att, name, None):
                 weight = getattr(linear, "linear", linear).weight.detach()
-                digest.update(weight.bfloat16().view(torch.int16).cpu().numpy())
+                numbers = weight.bfloat16().contiguous().view(torch.int16)
+                digest.update(numbers.cpu().numpy())
     return digest.hexdigest()[:16]
 
 

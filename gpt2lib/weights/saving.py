@@ -38,8 +38,7 @@ def save_model(
             prepared for inference.
     """
     check_not_prepared(model, "saved")
-    if not str(folder).strip():
-        raise ValueError("the name of the output folder is empty: give one")
+    files.check_named(folder)
     if tokenizer is not None and not hasattr(tokenizer, "save"):
         raise ValueError(
             f"only a BPETokenizer can be saved with a model, got {tokenizer!r}: use "
