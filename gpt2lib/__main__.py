@@ -142,6 +142,12 @@ def _add_finetune(verb):
     )
     verb.add_argument("--epochs", type=int, help="the task's default if not given")
     verb.add_argument("--batch-size", type=int, default=16)
+    verb.add_argument(
+        "--learning-rate",
+        type=float,
+        default=argparse.SUPPRESS,
+        help="at its peak; default: by the model's size and what is trained",
+    )
     _add_task_options(verb)
     verb.add_argument(
         "--skip-bad-rows", action="store_true", help="leave out unusable rows"

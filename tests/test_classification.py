@@ -148,6 +148,7 @@ def test_what_to_train_can_be_chosen(classifier):
         return {name.split(".")[0] for name, p in named if p.requires_grad}
 
     assert names("head") == {"out_head"}
+    assert names("final-scale") == {"out_head", "final_norm"}
     assert names("last-block") == {"out_head", "final_norm", "trf_blocks"}
     assert names("all") == {name.split(".")[0] for name in classifier.state_dict()}
     blocks = train_only(GPTModel(SMALL), "last-block").trf_blocks
@@ -158,11 +159,19 @@ def test_what_to_train_can_be_chosen(classifier):
 
 
 def test_a_head_that_is_the_embedding_is_not_trained_alone():
-    with pytest.raises(ValueError, match="its token embedding.*use last-block"):
+    with pytest.raises(ValueError, match="its token embedding.*use final-scale"):
         train_only(GPTModel(SMALL), "head")
     assert not train_only(GPTModel(SMALL), "last-block").tok_emb.weight.requires_grad
     own = GPTModel(dataclasses.replace(SMALL, tied_head=False))
     assert train_only(own, "head").out_head.weight.requires_grad
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_final_scale_alone_leaves_the_head_that_predicts_tokens(tied):
+    model = GPTModel(dataclasses.replace(SMALL, tied_head=tied))
+    named = train_only(model, "final-scale").named_parameters()
+    learning = [name for name, parameter in named if parameter.requires_grad]
+    assert learning == ["final_norm.scale"]
 
 
 @pytest.mark.parametrize("label", [0, 1])

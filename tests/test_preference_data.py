@@ -3,6 +3,7 @@
 import json
 import os
 from itertools import islice
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,6 +55,45 @@ def test_both_stories_go_on_where_they_begin_to_differ(rows):
         assert not preferences.SENTENCE_END.search(shared)
         if len(row["prompt"].split()) > 7:
             assert row["prompt"][-1] in '.!?"' and all(t[0] in " \n" for t in texts)
+
+
+def test_the_second_file_is_cut_down_from_the_first(rows):
+    """Its rejected stories differ in one sentence, and break because of it."""
+    lines = preferences.SENTENCES.read_text(encoding="utf-8").splitlines()
+    cut = [json.loads(line) for line in lines]
+    possible = [pair for pair in map(preferences.one_sentence, rows) if pair]
+    assert 0.7 * len(rows) < len(cut) < len(possible)
+    left = iter(possible)
+    assert all(row in left for row in cut)  # some of them, in their order
+    for row in cut:
+        assert not check_story(row["prompt"] + row["rejected"]).holds
+        _, rest = preferences.first_sentence(row["chosen"])
+        assert row["rejected"].endswith(rest)
+
+
+def test_a_sentence_after_which_all_can_be_well_is_not_at_fault(rows, monkeypatch):
+    """The careful model goes on from each: to a story that holds, or not, or nowhere."""
+    pairs = [next(filter(None, map(preferences.one_sentence, rows)))] * 3
+
+    def tell(careful, tokenizer, begun):
+        odd, _ = preferences.first_sentence(pairs[0]["rejected"])
+        assert begun == [pairs[0]["prompt"] + odd] * 3 and careful == "careful"
+        return [" And so on.", None, " in which all is well."]
+
+    def judged(text):
+        return SimpleNamespace(holds=text.endswith(" in which all is well."))
+
+    monkeypatch.setattr(preferences, "continuations", tell)
+    monkeypatch.setattr(preferences, "check_story", judged)
+    found = list(preferences.of_one_sentence(pairs, "careful", None))
+    assert found == pairs[:2]
+
+
+def test_a_sentence_that_breaks_nothing_gives_no_pair(rows):
+    row = rows[0]
+    assert preferences.one_sentence(row | {"rejected": row["chosen"]}) is None
+    assert preferences.first_sentence("No end") == ("No end", "")
+    assert preferences.first_sentence('"Hi!" she said.') == ('"Hi!"', " she said.")
 
 
 def test_a_pair_needs_a_careful_story_that_holds():

@@ -23,7 +23,7 @@ from gpt2lib.tokenizer import Tokenizer, end_of_text
 
 LABELS = ("ham", "spam")
 COURSE_LENGTH = 120  # tokens that the course pads every message to
-PARTS = ("head", "last-block", "all")
+PARTS = ("head", "final-scale", "last-block", "all")
 
 
 class Message(NamedTuple):
@@ -63,10 +63,11 @@ def replace_head(model: GPTModel, n_classes: int, seed: int = 0) -> GPTModel:
 
 
 def train_only(model: GPTModel, part: str) -> GPTModel:
-    """Freezes, in place, all but a part: "head", "last-block" or "all".
+    """Freezes, in place, all but a part: one of `PARTS`.
 
     "last-block" is what the course trains: the last block, the final norm and the head.
-    A head that is tied to the token embedding is trained only as part of "all".
+    "final-scale" is the scale of the final norm alone, or with a head for classes. A
+    head that is tied to the token embedding is trained only as part of "all".
 
     Raises:
         ValueError: an unknown part, or "head" if the head is tied.
@@ -76,14 +77,18 @@ def train_only(model: GPTModel, part: str) -> GPTModel:
     if part == "head" and model.cfg.tied_head:
         raise ValueError(
             "the output head of this model is its token embedding, so it cannot be "
-            "trained alone: use last-block, lora or all"
+            "trained alone: use final-scale, last-block, lora or all"
         )
-    model.requires_grad_(part == "all")
-    if part == "last-block":
-        model.trf_blocks[-1].requires_grad_(True)
-        model.final_norm.requires_grad_(True)
-    if part == "all" or not model.cfg.tied_head:
-        model.out_head.requires_grad_(True)
+    head: list[Any] = [] if model.cfg.tied_head else [model.out_head]
+    trained = {
+        "head": head,
+        "final-scale": [model.final_norm.scale, *(head if model.cfg.n_classes else [])],
+        "last-block": [model.trf_blocks[-1], model.final_norm, *head],
+        "all": [model],
+    }
+    model.requires_grad_(False)
+    for module_or_parameter in trained[part]:
+        module_or_parameter.requires_grad_(True)
     return model
 
 

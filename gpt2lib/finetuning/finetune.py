@@ -96,7 +96,8 @@ def finetune(
         data: the file of examples, in one of the formats that `records` lists.
         out: the folder to create, which `load_model` opens.
         model: the trained model to start from, a name in bin/ or a path.
-        train: "all", "head", "last-block" (with final norm and head) or "lora".
+        train: "all", "head", "final-scale", "last-block" (with final norm and head) or
+            "lora".
         epochs: passes over the training split; the task's default if None.
         balance: drop rows until all labels are as frequent as the rarest (spam).
         adapt: first predict the texts' next tokens, without labels, for so many
@@ -217,7 +218,7 @@ def _check_model(job, name, cfg, train):
     if job.has_base and cfg.tied_head and train == "head":
         raise ValueError(
             f"the output head of {name} is its token embedding, so it cannot be "
-            "trained alone: choose --train last-block, lora or all"
+            "trained alone: choose --train final-scale, last-block, lora or all"
         )
     end_of_text(job.tokenizer)
     check_tokenizer_fits(job.tokenizer, cfg.vocab_size)
@@ -277,7 +278,8 @@ def finetuning_rate(n_params: int, train: str = "all") -> float:
     >>> [round(finetuning_rate(n), 6) for n in (3_308_544, 124_439_808, 354_823_168)]
     [0.001, 6.6e-05, 3e-05]
     """
-    factor = {"all": 1, "last-block": 2, "head": 10, "lora": 5}[train]
+    factors = {"all": 1, "last-block": 2, "head": 10, "final-scale": 10, "lora": 5}
+    factor = factors[train]
     return factor * 1e-3 * (POCKET.n_params / n_params) ** 0.75
 
 

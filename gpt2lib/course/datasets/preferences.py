@@ -5,6 +5,9 @@ tells a story twice from the same opening, with the same random numbers, once fr
 once without its least likely tokens. `check_story` judges. Where the free story breaks
 and the careful one does not, they are a pair, in the form that TRL reads. Sampling
 depends on rounding, so another processor may write other pairs.
+
+A second file has these pairs cut down to one sentence: the rejected story goes wrong
+where the two part, and then goes on as the chosen one.
 """
 
 import json
@@ -22,6 +25,7 @@ from gpt2lib.tokenizer import ENDOFTEXT, load_tokenizer
 from gpt2lib.weights import load_model
 
 FILE = DATA / "preferences" / "stories.jsonl"
+SENTENCES = DATA / "preferences" / "sentences.jsonl"
 PREFERENCE_SEED = 3_000_000  # for stories used nowhere else
 OPENINGS = 1500
 TRIES = 8  # stories from each opening
@@ -96,11 +100,45 @@ def records(model, tokenizer):
                 break
 
 
-def pair_lines():
-    """The content of data/preferences/stories.jsonl, one record per line."""
-    found = filter(None, records(load_model(), load_tokenizer()))
-    return "".join(json.dumps(record) + "\n" for record in found)
+def one_sentence(record):
+    """The record if the rejected story went on as the chosen one after a sentence.
+
+    None if it would hold then, so that the first sentence was not what broke it.
+    """
+    _, rest = first_sentence(record["chosen"])
+    odd, _ = first_sentence(record["rejected"])
+    if check_story(record["prompt"] + odd + rest).holds:
+        return None
+    return record | {"rejected": odd + rest}
+
+
+def first_sentence(text):
+    """A text's first sentence, and what follows it."""
+    found = SENTENCE_END.search(text)
+    end = found.end() if found else len(text)
+    return text[:end], text[end:]
+
+
+def of_one_sentence(pairs, careful, tokenizer):
+    """Pairs cut down to `one_sentence`, where that sentence is at fault.
+
+    It is not if the careful model can go on from it to a story that holds.
+    """
+    cut = [pair for pair in map(one_sentence, pairs) if pair]
+    odd = [pair["prompt"] + first_sentence(pair["rejected"])[0] for pair in cut]
+    rests = continuations(careful, tokenizer, odd)
+    for pair, begun, rest in zip(cut, odd, rests):
+        if not rest or not check_story(begun + rest).holds:
+            yield pair
+
+
+def as_lines(records):
+    """Records as JSON, one per line."""
+    return "".join(json.dumps(record) + "\n" for record in records)
 
 
 if __name__ == "__main__":
-    write_text(FILE, pair_lines())
+    pocket, tokenizer = load_model(), load_tokenizer()
+    pairs = list(filter(None, records(pocket, tokenizer)))  # pocket is careful now
+    write_text(FILE, as_lines(pairs))
+    write_text(SENTENCES, as_lines(of_one_sentence(pairs, pocket, tokenizer)))
