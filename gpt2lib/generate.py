@@ -71,14 +71,15 @@ def stream(
     check_can_continue(model)
     limit = model.cfg.context_length
     context_size = limit if context_size is None else min(context_size, limit)
-    if context_size < 1:
-        raise ValueError(f"context_size must be at least 1, got {context_size}")
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
-    vocab_size = min(vocab_size or model.cfg.vocab_size, model.cfg.vocab_size)
+    known = model.cfg.vocab_size
+    vocab_size = known if vocab_size is None else min(vocab_size, known)
+    bounds = {"context_size": 1, "max_new_tokens": 0, "vocab_size": 1}
+    for name, value in zip(bounds, (context_size, max_new_tokens, vocab_size)):
+        if value < bounds[name]:
+            raise ValueError(f"{name} must be at least {bounds[name]}, got {value}")
+    check_sampling(vocab_size, temperature, top_k, top_p)
     if eos_id is not None and not 0 <= eos_id < vocab_size:
         raise ValueError(f"eos_id must be in [0, {vocab_size - 1}], got {eos_id}")
-    check_sampling(vocab_size, temperature, top_k, top_p)
     model.check_ids(idx[..., -context_size:])
     model.check_range(idx)
     idx = idx.to(model.device)

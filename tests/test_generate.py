@@ -111,6 +111,14 @@ def test_ids_that_no_token_has_are_never_chosen(model, temperature):
         generate(model, prompts(), 1, top_k=6, vocab_size=5)
 
 
+@pytest.mark.parametrize("size", [0, -5])
+def test_a_vocabulary_without_tokens_is_refused(model, size):
+    with pytest.raises(ValueError, match=f"vocab_size must be at least 1, got {size}"):
+        generate(model, prompts(), 1, vocab_size=size)
+    with pytest.raises(ValueError, match="vocab_size must be at least 1"):
+        generate_ragged(model, [[1, 2]], vocab_size=size)
+
+
 def test_temperature_zero_is_greedy_and_low_is_nearly_so():
     logits = torch.randn(50, 20)
     assert sample(logits, 0.0).equal(logits.argmax(dim=-1))

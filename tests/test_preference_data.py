@@ -72,7 +72,7 @@ def test_the_second_file_is_cut_down_from_the_first(rows):
 
 
 def test_a_sentence_after_which_all_can_be_well_is_not_at_fault(rows, monkeypatch):
-    """The careful model goes on from each: to a story that holds, or not, or nowhere."""
+    """The careful model goes on from each to another end, to none, or to a good one."""
     pairs = [next(filter(None, map(preferences.one_sentence, rows)))] * 3
 
     def tell(careful, tokenizer, begun):

@@ -595,6 +595,14 @@ def test_a_tokenizer_that_cannot_be_saved_is_refused_before_anything(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_the_tokenizer_of_a_larger_vocabulary_is_not_saved_with_a_model(tmp_path):
+    """`load_model` and `generate` would refuse the pair later."""
+    too_small = dataclasses.replace(SMALL, vocab_size=load_tokenizer().n_vocab - 1)
+    with pytest.raises(ValueError, match="it belongs to another model"):
+        save_model(GPTModel(too_small), tmp_path / "new", load_tokenizer())
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_compiled_model_is_saved_as_the_model(tmp_path):
     model = built(SMALL)
     save_model(torch.compile(model), tmp_path)

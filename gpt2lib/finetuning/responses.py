@@ -44,6 +44,8 @@ def generate_ragged(
     """
     check_can_continue(model)
     check_sampling(model.cfg.vocab_size, temperature, None, None)
+    if vocab_size is not None and vocab_size < 1:
+        raise ValueError(f"vocab_size must be at least 1, got {vocab_size}")
     limit = model.cfg.context_length
     wrong = [len(ids) for ids in prompts if not 0 < len(ids) < limit]
     if wrong:

@@ -6,8 +6,8 @@ In reading order:
     layouts     how each family of checkpoints names and lays out a GPT-2's tensors
     tensors     a file -> named tensors, without running code from it
     loading     names and shapes -> a plan -> a model
-    saving      a model -> a folder that transformers opens too
     vocabulary  a tokenizer's files -> tokens, ids, merges
+    saving      a model -> a folder that transformers opens too
     hub         downloads from the Hugging Face hub
 """
 

@@ -18,6 +18,7 @@ from gpt2lib.weights.layouts import (
 )
 from gpt2lib.weights.tensors import write_tensors
 from gpt2lib.weights.untrusted import some
+from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
 
 def save_model(
@@ -34,8 +35,8 @@ def save_model(
         settings: more entries for config.json.
 
     Raises:
-        ValueError: no folder, a tokenizer that cannot be saved, LoRA layers, or weights
-            prepared for inference.
+        ValueError: no folder, a tokenizer that cannot be saved or has more ids than the
+            model, LoRA layers, or weights prepared for inference.
     """
     check_not_prepared(model, "saved")
     files.check_named(folder)
@@ -100,6 +101,8 @@ def _check_is_gpt2(cfg, weights):
 
 def _hugging_face_config(model, tokenizer, settings):
     cfg = model.cfg
+    if tokenizer is not None:
+        check_tokenizer_fits(tokenizer, cfg.vocab_size)
     end = (
         tokenizer.eot_token if tokenizer else 50256 if cfg.vocab_size > 50256 else None
     )
