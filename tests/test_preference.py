@@ -405,6 +405,19 @@ def test_lora_learns_preferences_too(pairs, tmp_path):
     assert steps[0]["loss"] == pytest.approx(math.log(2), rel=1e-3)
 
 
+def test_the_final_scale_alone_learns_preferences_too(pairs, tmp_path, capsys):
+    out = tmp_path / "scaled"
+    given = ["finetune", "preference", "--data", str(pairs), "--out", str(out)]
+    options = ["--train", "final-scale", "--learning-rate", "0.25", "--batch-size", "8"]
+    assert main([*given, *options]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["trained_parameters"] == 192 and figures["margin"] > 0.5
+    before, after = load_model().state_dict(), load_model(out).state_dict()
+    assert [n for n in before if not before[n].equal(after[n])] == ["final_norm.scale"]
+    steps = Metrics(out / "training" / "metrics.jsonl").read()
+    assert max(m.get("learning_rate", 0) for m in steps) == 0.25
+
+
 @pytest.mark.parametrize("beta", [0, -0.1, math.nan, math.inf, "0.1", True])
 def test_a_beta_that_cannot_work_is_refused(pairs, tmp_path, beta):
     with pytest.raises(ValueError, match="beta must be a number above 0, got"):
