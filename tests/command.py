@@ -66,10 +66,11 @@ def free_port():
 
 def is_alive(pid):
     """Whether a process runs; one that has ended and was not asked for its end (Z)
-    does not.
+    does not, unless threads of it are left (l), which keep its files and locks.
     """
     listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True)
-    return listed.stdout.strip()[:1] not in (b"", b"Z")
+    state = listed.stdout.strip()
+    return state != b"" and (state[:1] != b"Z" or b"l" in state)
 
 
 def _begin(target, arguments):

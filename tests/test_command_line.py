@@ -155,7 +155,8 @@ def test_a_tokenizer_of_another_model_is_said_before_anything_is_written(
     pocket, tokenizer, capsys
 ):
     cfg = dataclasses.replace(load_model(pocket).cfg, vocab_size=tokenizer.n_vocab - 9)
-    save_model(GPTModel(cfg), pocket, tokenizer)
+    save_model(GPTModel(cfg), pocket)
+    tokenizer.save(pocket)
     for verb in (["generate", PROMPT], ["export", "pocket", str(pocket / "new")]):
         assert main(verb) == 1
         assert "belongs to another model" in capsys.readouterr().err
