@@ -77,9 +77,9 @@ def stream(
     for name, value in zip(bounds, (context_size, max_new_tokens, vocab_size)):
         if value < bounds[name]:
             raise ValueError(f"{name} must be at least {bounds[name]}, got {value}")
-    check_sampling(vocab_size, temperature, top_k, top_p)
     if eos_id is not None and not 0 <= eos_id < vocab_size:
         raise ValueError(f"eos_id must be in [0, {vocab_size - 1}], got {eos_id}")
+    check_sampling(vocab_size, temperature, top_k, top_p)
     model.check_ids(idx[..., -context_size:])
     model.check_range(idx)
     idx = idx.to(model.device)

@@ -189,7 +189,6 @@ def test_a_process_that_fails_says_why(tiny, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_llama_cpp_gets_the_matrices_as_torch_has_them(tmp_path):
     model = lively(GPTModel(SMALL))
     save_model(model, tmp_path)
@@ -198,6 +197,7 @@ def test_llama_cpp_gets_the_matrices_as_torch_has_them(tmp_path):
     assert weight.equal(model.trf_blocks[0].ff.layers[0].weight)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu_one_line_says_what_to_do(capsys):
     assert gpu.main() == 2
     printed = capsys.readouterr()

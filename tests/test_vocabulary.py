@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import unicodedata
 
 import pytest
 import torch
@@ -56,8 +57,9 @@ def test_a_folder_of_transformers_gives_the_same_ids(saved):
     def agree(parts):
         text = "".join(parts)
         ids = ours.encode(text, allowed_special="all")
-        assert ids == theirs.encode(text)
         assert ours.decode(ids) == text
+        if all(unicodedata.category(c) != "Cn" for c in text):  # see random_texts
+            assert ids == theirs.encode(text)
 
     agree()
     for text in NASTY:
