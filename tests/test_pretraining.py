@@ -302,6 +302,8 @@ def test_a_lost_machine_is_waited_for(unbroken_in_two, data, tmp_path):
     out, port = tmp_path / "lost", command_line.free_port()
     machines = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
     machines += ["--rdzv-endpoint", f"127.0.0.1:{port}"]
+    # One that is silent for three seconds is lost; usually it is fifteen.
+    machines += ["--rdzv-conf", "keep_alive_interval=1"]
     first = launch(data, out, machines)
     wait_until(lambda: is_open(port))  # it holds the store
     second = launch(data, out, machines)
