@@ -12,6 +12,7 @@ positions each position read. Source: Vaswani et al. 2017, section 3.2.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -149,34 +150,28 @@ class MultiHeadAttention(nn.Module):
     def forward(self, x: torch.Tensor, cache: "KVCache | None" = None) -> torch.Tensor:
         """With a `KVCache`, x continues the positions the cache already holds."""
         queries, keys, values = self.queries_keys_values(x)
-        mask = None
+        attend = self.attend
         if cache is not None:
             keys, values = cache.append(keys, values)
-            mask = cache.mask
+            attend = cache.attend or attend
         check_positions(keys.shape[2], self.context_length)
-        context = self.attend(queries, keys, values, mask)
+        context = attend(queries, keys, values)
         return self.out_proj(context.transpose(1, 2).flatten(2))
 
     def attend(
-        self,
-        queries: torch.Tensor,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        mask: torch.Tensor | None = None,
+        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
     ) -> torch.Tensor:
         """Values weighted by `attention_weights`, in torch's fused call.
 
         Shapes: (B, H, T_q, D), two of (B, H, T_k, D) -> (B, H, T_q, D)
         """
         T_q, T_k = queries.shape[2], keys.shape[2]
-        if mask is not None:
-            mask = mask[..., :T_k]
-        elif 1 < T_q < T_k:  # is_causal would align them with the first keys
+        mask = None
+        if 1 < T_q < T_k:  # is_causal would align them with the first keys
             mask = queries.new_ones(T_q, T_k, dtype=torch.bool).tril(T_k - T_q)
-        causal = mask is None and T_q == T_k
         dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(
-            queries, keys, values, mask, dropout, is_causal=causal
+            queries, keys, values, mask, dropout, is_causal=T_q == T_k
         )
 
 
@@ -200,12 +195,13 @@ class KVCache:
     batch, heads, dtype and device; nothing is copied or moved afterwards.
     """
 
+    attend: Callable | None = None  # for a subclass that attends in its own way
+
     def __init__(self, capacity: int):
         self.capacity = capacity
         self.length = 0
         self.keys: torch.Tensor | None = None
         self.values: torch.Tensor | None = None
-        self.mask: torch.Tensor | None = None  # for a single query: what it may read
 
     def append(
         self, keys: torch.Tensor, values: torch.Tensor

@@ -181,15 +181,15 @@ class _FastAttention:
     either, with the fused call in float32.
     """
 
-    def attend(self, queries, keys, values, mask=None):
+    def attend(self, queries, keys, values):
         if queries.dtype != torch.bfloat16 or queries.device.type != "cpu":
-            return super().attend(queries, keys, values, mask)
+            return super().attend(queries, keys, values)
         if HAS_BFLOAT16 and queries.shape[2] > 1:
             dropout = self.dropout if self.training else 0.0
             return attend_in_blocks(queries, keys, values, dropout)
         with torch.autocast("cpu", enabled=False):
             wide = (t.float() for t in (queries, keys, values))
-            return super().attend(*wide, mask).type_as(queries)
+            return super().attend(*wide).type_as(queries)
 
 
 def attend_in_blocks(

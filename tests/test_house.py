@@ -57,6 +57,7 @@ ROOMS = {
         "config",
         "tokenizer",
         "data",
+        "attention",
         "model",
         "generate",
         "fast",

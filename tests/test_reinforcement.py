@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -144,6 +145,30 @@ def test_what_is_drawn_for_a_prompt_does_not_depend_on_the_others(model):
     assert answers[1] != answers[3]  # the same prompt, its own numbers
     with pytest.raises(ValueError, match="temperature must be"):
         generate_ragged(model, prompts, temperature=-1.0)
+
+
+@pytest.mark.parametrize("new", [9, None])
+def test_rows_of_one_prompt_share_it_until_they_end(model, new):
+    prompts = [[3, 4, 5], [6], [7] * 11, [90] * 20] * 8
+
+    def drawn(batch_size):
+        generator = torch.Generator().manual_seed(3)
+        return generate_ragged(
+            model, prompts, new, end, batch_size, None, 1.0, generator
+        )
+
+    end = None
+    end = Counter(ids[0] for ids in drawn(64)).most_common(1)[0][0]
+    answers = drawn(64)
+    assert len({len(ids) for ids in answers}) > 3 and [end] in answers
+    assert answers == drawn(1)
+
+
+def test_most_rows_may_end_with_their_first_id(model):
+    alone = generate_ragged(model, [[id] for id in range(97)], 4)
+    end, long = alone[0][0], next(ids for ids in alone if alone[0][0] not in ids)
+    crowd = [[0]] * 3 + [[alone.index(long)]]
+    assert generate_ragged(model, crowd, 4, end) == [[end]] * 3 + [long]
 
 
 def test_ids_are_drawn_by_their_probabilities(model):

@@ -1,7 +1,10 @@
 """Responses to many prompts at once: batches of prompts of different lengths."""
 
+import math
+
 import torch
 
+from gpt2lib.attention import KVCache
 from gpt2lib.data import pad
 from gpt2lib.generate import (
     check_can_continue,
@@ -28,9 +31,9 @@ def generate_ragged(
 ) -> list[list[int]]:
     """Continuations of prompts of different lengths, in batches.
 
-    Prompts are aligned on the right, so that all rows begin to write together; equal
-    prompts are read once, and rows that have ended leave the batch. The ids are those
-    of one prompt at a time, as many as the context holds if max_new_tokens is None.
+    All rows begin to write together, equal prompts are read once, and rows that have
+    ended leave the batch. The ids are those of one prompt at a time, as many as the
+    context holds if max_new_tokens is None.
 
     Args:
         temperature: as in `generate`, like the other arguments.
@@ -87,7 +90,7 @@ def _draw_points(prompts, ends, generator):
 
 
 class _Batch:
-    """Rows that are written side by side, aligned on the right.
+    """Rows that are written side by side; those with the same prompt share its cache.
 
     Attributes:
         rows: the indices of their prompts.
@@ -103,25 +106,15 @@ class _Batch:
         which = torch.tensor([number[tuple(prompts[i])] for i in rows])
         lengths = torch.tensor([len(ids) for ids in different])
         inputs, _ = pad([(list(ids), []) for ids in different])
-        self.caches = model.new_caches(inputs.shape[1])
+        read = model.new_caches(inputs.shape[1])
         with torch.inference_mode(), evaluating(self.modules):
-            hidden = model.hidden_states(inputs.to(model.device), self.caches)
+            hidden = model.hidden_states(inputs.to(model.device), read)
             last = hidden[torch.arange(len(lengths)), lengths - 1]
             self.logits = model.out_head(last[which])
-        self.offsets = inputs.shape[1] - lengths[which]
-        self._store(which, torch.arange(inputs.shape[1]) - self.offsets[:, None])
-
-    def _store(self, rows, places):
-        """Gives each row a copy of some places of one of the rows in the caches."""
-        model, length = self.model, places.shape[1]
-        new = max(self.ends[i] - len(self.prompts[i]) for i in self.rows)
-        room = min(length + new, model.cfg.context_length)
-        mask = torch.arange(room) >= self.offsets[:, None]
-        chosen = rows[:, None].to(model.device), slice(None), places.clamp(min=0)
-        read, self.caches = self.caches, model.new_caches(room)
-        for old, cache in zip(read, self.caches):
-            cache.append(*(t[chosen].transpose(1, 2) for t in (old.keys, old.values)))
-            cache.mask = mask[:, None, None].to(model.device)
+        self.lengths = lengths[which].to(model.device)
+        new = max(ends[i] - len(prompts[i]) for i in rows)
+        branches = _Branches(which, lengths, model.device)
+        self.caches = [_SharedCache(new, branches, c.keys, c.values) for c in read]
 
     def write(self, ids, answers, eos_id):
         """Appends an id to each answer; computes the next logits of those going on."""
@@ -131,28 +124,89 @@ class _Batch:
                 whole = len(self.prompts[i]) + len(answers[i])
                 if id == eos_id or whole == self.ends[i]:
                     self.going.remove(i)
-        full = self.caches[0].length == self.model.cfg.context_length
-        if full or len(self.going) < CROWD * len(self.rows):
+        if len(self.going) < CROWD * len(self.rows):
             ids = self._leave(ids)
         if not self.rows:
             return
         unread = torch.tensor(ids)[:, None].to(self.model.device)
-        at = (self.caches[0].length - self.offsets)[:, None].to(self.model.device)
+        last = self.model.cfg.context_length - 1  # for rows that have ended
+        at = (self.lengths + self.caches[0].length).clamp(max=last)[:, None]
         with torch.inference_mode(), evaluating(self.modules):
             hidden = self.model.hidden_states(unread, self.caches, at)
             self.logits = self.model.out_head(hidden[:, -1])
 
     def _leave(self, ids):
-        """Drops the rows that have ended, and places that no other row uses."""
+        """Drops the rows that have ended, and prompts that nobody continues."""
         kept = [n for n, i in enumerate(self.rows) if i in self.going]
         self.rows = [self.rows[n] for n in kept]
         if kept:
-            self.offsets = self.offsets[kept]
-            first, length = int(self.offsets.min()), self.caches[0].length
-            self.offsets = self.offsets - first
-            places = torch.arange(first, length).expand(len(kept), -1)
-            self._store(torch.tensor(kept), places)
+            self.lengths = self.lengths[kept]
+            branches, prompts = self.caches[0].branches.of(kept)
+            self.caches = [c.of(kept, prompts, branches) for c in self.caches]
         return [ids[n] for n in kept]
+
+
+class _Branches:
+    """Which rows continue which prompt."""
+
+    def __init__(self, which, lengths, device):
+        self.which, self.lengths = which, lengths
+        before = (which[:, None] == which).tril(-1).sum(dim=1)
+        self.shape = len(lengths), int(before.max()) + 1
+        self.at = which.to(device), before.to(device)
+        padding = torch.arange(int(lengths.max())) >= lengths[:, None]
+        self.padding = padding[:, None, None].to(device)
+
+    def of(self, rows):
+        """The branches of some rows, and the prompts that these continue."""
+        prompts, which = self.which[rows].unique(return_inverse=True)
+        return _Branches(which, self.lengths[prompts], self.padding.device), prompts
+
+    def side_by_side(self, x):
+        """Rows below their prompt. Shapes: (rows, H, X) -> (prompts, H, branches, X)"""
+        places = x.new_zeros(*self.shape, *x.shape[1:])
+        places[self.at] = x
+        return places.transpose(1, 2)
+
+    def in_rows(self, x):
+        """The reverse. Shapes: (prompts, H, branches, X) -> (rows, H, 1, X)"""
+        return x.transpose(1, 2)[self.at][:, :, None]
+
+
+class _SharedCache(KVCache):
+    """Keys and values of what each row has written, and of the prompts before it.
+
+    A prompt is stored, and read, once for all rows that continue it: with many rows,
+    reading its keys anew for each of them would take most of attention's time.
+    """
+
+    def __init__(self, capacity, branches, keys, values):
+        super().__init__(capacity)
+        self.branches = branches
+        self.prompt_keys, self.prompt_values = keys, values
+
+    def attend(self, queries, keys, values):
+        """What one query of each row finds in its prompt and in its own text.
+
+        Shapes: (rows, H, 1, D), two of (rows, H, T, D) -> (rows, H, 1, D)
+        """
+        queries = queries / math.sqrt(queries.shape[-1])
+        shared = self.branches.side_by_side(queries[:, :, 0]) @ self.prompt_keys.mT
+        shared.masked_fill_(self.branches.padding, -torch.inf)
+        scores = self.branches.in_rows(shared), queries @ keys.mT
+        weights = torch.cat(scores, dim=-1).softmax(dim=-1, dtype=torch.float32)
+        shared, own = weights.type_as(values).split([s.shape[-1] for s in scores], -1)
+        found = self.branches.side_by_side(shared[:, :, 0]) @ self.prompt_values
+        return self.branches.in_rows(found) + own @ values
+
+    def of(self, rows, prompts, branches):
+        """The cache of some rows and prompts."""
+        longest = branches.padding.shape[-1]
+        read = (t[prompts, :, :longest] for t in (self.prompt_keys, self.prompt_values))
+        kept = _SharedCache(self.capacity, branches, *read)
+        if self.length:
+            kept.append(*(t[rows, :, : self.length] for t in (self.keys, self.values)))
+        return kept
 
 
 def respond(
