@@ -80,7 +80,7 @@ def stream(
     if eos_id is not None and not 0 <= eos_id < vocab_size:
         raise ValueError(f"eos_id must be in [0, {vocab_size - 1}], got {eos_id}")
     check_sampling(vocab_size, temperature, top_k, top_p)
-    model.check_ids(idx[..., -context_size:])
+    model.check_ids(idx[..., -context_size:] if torch.is_tensor(idx) else idx)
     model.check_range(idx)
     idx = idx.to(model.device)
     if generator is None and temperature > 0:

@@ -190,10 +190,11 @@ class GPTModel(nn.Module):
 
     def check_ids(self, ids: torch.Tensor, start: int = 0) -> None:
         """Raises ValueError unless ids (B, T) can follow `start` earlier positions."""
-        if ids.dtype not in (torch.int64, torch.int32):
+        kind = ids.dtype if isinstance(ids, torch.Tensor) else type(ids).__name__
+        if kind not in (torch.int64, torch.int32):
             raise ValueError(
-                f"token ids must be int64 or int32, got {ids.dtype}: "
-                "pass what tokenizer.encode returns, as a tensor"
+                f"token ids must be a tensor of int64 or int32, got {kind}: "
+                "pass torch.tensor([tokenizer.encode(text)])"
             )
         if ids.ndim != 2:
             raise ValueError(

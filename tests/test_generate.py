@@ -260,6 +260,8 @@ def test_generated_ids_can_be_trained_on(model):
         ({"eos_id": 97}, r"eos_id.*\[0, 96\], got 97"),
         ({"max_new_tokens": -1}, "max_new_tokens.*got -1"),
         ({"idx": torch.zeros(1, 3)}, "int64"),
+        ({"idx": [1, 2, 3]}, r"got list: pass torch.tensor\(\[tokenizer.encode"),
+        ({"idx": "a text"}, "got str"),
         ({"idx": torch.zeros(3, dtype=torch.int64)}, "unsqueeze"),
         ({"idx": torch.tensor([[97]])}, r"\[0, 96\]"),
         ({"idx": torch.tensor([[97] + 30 * [1]])}, r"\[0, 96\], got 1 to 97"),

@@ -17,14 +17,18 @@ from gpt2lib.finetuning import (
     Reasoning,
     ReasoningTask,
     alpaca_prompt,
+    classify,
+    divergence,
     encode_pair,
     exact_match,
     generate_ragged,
     reasoning_prompt,
     reasoning_response,
+    replace_head,
     respond,
     seed_prompt,
     split_response,
+    texts_as_ids,
     token_f1,
 )
 from gpt2lib.training import Trainer, TrainingSettings, evaluate, total_loss
@@ -159,6 +163,24 @@ def test_no_new_tokens_are_none(model):
 def test_a_prompt_without_room_is_refused(model, ids):
     with pytest.raises(ValueError, match=f"{len(ids)} ids"):
         generate_ragged(model, [[1], ids])
+
+
+@pytest.mark.parametrize("prompts", ["ab", [1, 2], [torch.tensor([1, 2])]])
+def test_prompts_that_are_no_lists_of_ids_are_refused(model, prompts):
+    with pytest.raises(TypeError, match="must be a list of ids, got (str|int|Tensor)"):
+        generate_ragged(model, prompts)
+
+
+def test_one_text_is_not_taken_for_a_list_of_characters(model, tokenizer):
+    spam = replace_head(GPTModel(SMALL), 2)
+    for call in (
+        lambda: respond(model, "ab", tokenizer),
+        lambda: classify(spam, "ab", tokenizer),
+        lambda: divergence(model, model, "ab", tokenizer),
+        lambda: texts_as_ids("ab", tokenizer),
+    ):
+        with pytest.raises(TypeError, match=r"got a single str: pass \[text\]"):
+            call()
 
 
 def test_stopping_is_told_from_running_out_of_room(tokenizer):

@@ -183,6 +183,7 @@ def test_a_compiled_graph_is_not_broken_by_the_checks(model):
     ("bad", "message"),
     [
         (torch.zeros(1, 3), "int64 or int32, got torch.float32"),
+        ([[1, 2]], "int64 or int32, got list: pass torch.tensor"),
         (torch.zeros(3, dtype=torch.int64), r"got \(3,\).*unsqueeze"),
         (torch.zeros(1, 0, dtype=torch.int64), r"\(1, 0\).*at least one token"),
         (torch.zeros(1, 25, dtype=torch.int64), "25 positions, but at most 24"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from gpt2lib.data import ShuffledWindows, sliding_windows
+from gpt2lib.finetuning.responses import check_are_texts
 from gpt2lib.tokenizer import Tokenizer, end_of_text
 from gpt2lib.training.loss import Batch, evaluate
 from gpt2lib.training.runs import METRICS, Metrics, go_on, run_to_end, total_seconds
@@ -26,6 +27,7 @@ def texts_as_ids(texts: list[str], tokenizer: Tokenizer, seed: int = 0) -> torch
 
     Shapes: -> (tokens,)
     """
+    check_are_texts(texts)
     ids = [end_of_text(tokenizer)]
     for text in random.Random(f"texts {seed}").sample(texts, len(texts)):
         ids += [*tokenizer.encode_ordinary(text), end_of_text(tokenizer)]

@@ -16,6 +16,7 @@ from torch import nn
 
 from gpt2lib.data import IGNORED, Example, pad
 from gpt2lib.evaluation.figures import Figure, described
+from gpt2lib.finetuning.responses import check_are_texts
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import evaluating
 from gpt2lib.model import GPTModel
@@ -115,8 +116,10 @@ def classify(
     Shapes: N texts -> (N, classes)
 
     Raises:
+        TypeError: one text in place of several.
         ValueError: the model has no classification head.
     """
+    check_are_texts(texts)
     if not model.cfg.n_classes:
         raise ValueError("this model has no classification head: use a finetuned one")
     longest = padded_to or model.cfg.context_length

@@ -16,7 +16,7 @@ from gpt2lib.data import IGNORED, Example, PaddedBatches, pad
 from gpt2lib.devices import autocast, move
 from gpt2lib.evaluation.figures import Figure, described
 from gpt2lib.finetuning.instruction import MEASURED, encode_pair
-from gpt2lib.finetuning.responses import generate_ragged
+from gpt2lib.finetuning.responses import check_are_texts, generate_ragged
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import evaluating
 from gpt2lib.model import GPTModel
@@ -312,6 +312,7 @@ def divergence(
 
     Shapes: -> (prompts,)
     """
+    check_are_texts(prompts)
     ids = [tokenizer.encode_ordinary(prompt) for prompt in prompts]
     texts = generate_ragged(
         model,

@@ -43,6 +43,7 @@ def generate_ragged(
     Returns: the new ids of each prompt, eos_id included.
 
     Raises:
+        TypeError: prompts that are not lists of ids.
         ValueError: a prompt that is empty or leaves no room in the context.
     """
     check_can_continue(model)
@@ -50,12 +51,7 @@ def generate_ragged(
     if vocab_size is not None and vocab_size < 1:
         raise ValueError(f"vocab_size must be at least 1, got {vocab_size}")
     limit = model.cfg.context_length
-    wrong = [len(ids) for ids in prompts if not 0 < len(ids) < limit]
-    if wrong:
-        raise ValueError(
-            f"a prompt has {wrong[0]} ids, but must have 1 to {limit - 1}, to leave "
-            "room for an answer in the context: shorten it"
-        )
+    _check_prompts(prompts, limit)
     new = limit if max_new_tokens is None else max(0, max_new_tokens)
     ends = [min(len(ids) + new, limit) for ids in prompts]
     points = _draw_points(prompts, ends, generator) if temperature else None
@@ -75,6 +71,20 @@ def generate_ragged(
                 ids = draw_at(torch.stack(at), likely)
             batch.write(ids.tolist(), answers, eos_id)
     return answers
+
+
+def _check_prompts(prompts, limit):
+    for ids in prompts:
+        if not isinstance(ids, list):
+            raise TypeError(
+                f"each prompt must be a list of ids, got {type(ids).__name__}: pass "
+                "[tokenizer.encode(text), ...]"
+            )
+        if not 0 < len(ids) < limit:
+            raise ValueError(
+                f"a prompt has {len(ids)} ids, but must have 1 to {limit - 1}, to "
+                "leave room for an answer in the context: shorten it"
+            )
 
 
 def _draw_points(prompts, ends, generator):
@@ -209,6 +219,12 @@ class _SharedCache(KVCache):
         return kept
 
 
+def check_are_texts(texts: object) -> None:
+    """Raises TypeError for one text, which would be taken for a list of characters."""
+    if isinstance(texts, str):
+        raise TypeError("texts must be a list of str, got a single str: pass [text]")
+
+
 def respond(
     model: GPTModel,
     prompts: list[str],
@@ -224,8 +240,10 @@ def respond(
     Returns: [(text, stopped), ...]
 
     Raises:
+        TypeError: one text in place of several.
         ValueError: a prompt that leaves no room in the context.
     """
+    check_are_texts(prompts)
     ids = [tokenizer.encode_ordinary(prompt) for prompt in prompts]
     answers = generate_ragged(
         model, ids, max_new_tokens, tokenizer.eot_token, batch_size, tokenizer.n_vocab
