@@ -147,6 +147,7 @@ def test_ragged_prompts_get_what_each_gets_alone(model, batch_size, eos_id):
     assert answers == [alone(ids, 4) for ids in PROMPTS]
     if eos_id is not None:
         assert {len(new) for new in answers} > {4}
+    assert generate_ragged(model, [*map(tuple, PROMPTS)], 4, eos_id) == answers
     longest = generate_ragged(model, PROMPTS, None, eos_id, batch_size)
     room = SMALL.context_length
     assert longest == [alone(ids, room - len(ids)) for ids in PROMPTS]

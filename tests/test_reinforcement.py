@@ -151,17 +151,16 @@ def test_what_is_drawn_for_a_prompt_does_not_depend_on_the_others(model):
 def test_rows_of_one_prompt_share_it_until_they_end(model, new):
     prompts = [[3, 4, 5], [6], [7] * 11, [90] * 20] * 8
 
-    def drawn(batch_size):
+    def drawn(end, batch_size=64):
         generator = torch.Generator().manual_seed(3)
         return generate_ragged(
             model, prompts, new, end, batch_size, None, 1.0, generator
         )
 
-    end = None
-    end = Counter(ids[0] for ids in drawn(64)).most_common(1)[0][0]
-    answers = drawn(64)
+    [(end, _)] = Counter(ids[0] for ids in drawn(None)).most_common(1)
+    answers = drawn(end)
     assert len({len(ids) for ids in answers}) > 3 and [end] in answers
-    assert answers == drawn(1)
+    assert answers == drawn(end, batch_size=1)
 
 
 def test_most_rows_may_end_with_their_first_id(model):

@@ -75,7 +75,7 @@ def generate_ragged(
 
 def _check_prompts(prompts, limit):
     for ids in prompts:
-        if not isinstance(ids, list):
+        if not isinstance(ids, (list, tuple)):
             raise TypeError(
                 f"each prompt must be a list of ids, got {type(ids).__name__}: pass "
                 "[tokenizer.encode(text), ...]"
