@@ -8,7 +8,7 @@ import warnings
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 warnings.filterwarnings("ignore", module="transformers")
 
-NAMES = ("decode", "prefill", "train", "load", "bpe", "choices")
+NAMES = ("decode", "prefill", "sampling", "train", "load", "bpe", "choices")
 GPU = "gpu"  # asked for by name: it needs one
 
 

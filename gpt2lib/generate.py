@@ -7,6 +7,7 @@ are invalid, and each step processes the whole window again.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -69,16 +70,11 @@ def stream(
     Shapes: idx (B, T) -> yields (B,)
     """
     check_can_continue(model)
-    limit = model.cfg.context_length
-    context_size = limit if context_size is None else min(context_size, limit)
-    known = model.cfg.vocab_size
-    vocab_size = known if vocab_size is None else min(vocab_size, known)
-    bounds = {"context_size": 1, "max_new_tokens": 0, "vocab_size": 1}
-    for name, value in zip(bounds, (context_size, max_new_tokens, vocab_size)):
-        if value < bounds[name]:
-            raise ValueError(f"{name} must be at least {bounds[name]}, got {value}")
-    if eos_id is not None and not 0 <= eos_id < vocab_size:
-        raise ValueError(f"eos_id must be in [0, {vocab_size - 1}], got {eos_id}")
+    check_int("max_new_tokens", max_new_tokens, lowest=0)
+    context_size = check_int("context_size", context_size, 1, model.cfg.context_length)
+    vocab_size = check_int("vocab_size", vocab_size, 1, model.cfg.vocab_size)
+    if eos_id is not None and eos_id not in range(vocab_size):
+        raise ValueError(f"eos_id must be in [0, {vocab_size - 1}], got {eos_id!r}")
     check_sampling(vocab_size, temperature, top_k, top_p)
     model.check_ids(idx[..., -context_size:] if torch.is_tensor(idx) else idx)
     model.check_range(idx)
@@ -168,9 +164,8 @@ def sample(
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    logits = logits.float()
-    logits = logits - logits.amax(dim=-1, keepdim=True)  # prevents overflow
-    logits = logits / max(temperature, 1e-20)
+    highest = logits.amax(dim=-1, keepdim=True)  # subtracted against overflow
+    logits = (logits.float() - highest) / max(temperature, 1e-20)
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
@@ -244,20 +239,28 @@ def check_logits(logits: torch.Tensor) -> None:
         )
 
 
+def check_int(name: str, value: Any, lowest: int = 1, most: int | None = None) -> int:
+    """A whole number, cut to `most`, which None stands for; otherwise a ValueError."""
+    value = most if value is None else value
+    if not hasattr(value, "__index__") or value < lowest:
+        raise ValueError(f"{name} must be a whole number >= {lowest}, got {value!r}")
+    return value if most is None else min(value, most)
+
+
 def check_sampling(
     vocab_size: int, temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
     """Raises ValueError for a sampling setting out of range."""
-    if not 0 <= temperature < float("inf"):
+    if not hasattr(temperature, "__float__") or not 0 <= temperature < float("inf"):
         raise ValueError(
-            f"temperature must be a finite number >= 0 (0 is greedy), got {temperature}"
+            f"temperature must be finite and >= 0 (0 is greedy), got {temperature!r}"
         )
-    if top_k is not None and not 1 <= top_k <= vocab_size:
+    if top_k is not None and top_k not in range(1, vocab_size + 1):
         raise ValueError(
-            f"top_k must be from 1 to the vocabulary's {vocab_size}, got {top_k}; "
+            f"top_k must be from 1 to the vocabulary's {vocab_size}, got {top_k!r}; "
             "leave it out to keep every token"
         )
-    if top_p is not None and not 0 < top_p <= 1:
+    if top_p is not None and (not hasattr(top_p, "__float__") or not 0 < top_p <= 1):
         raise ValueError(
-            f"top_p must be in (0, 1], got {top_p}; leave it out to keep every token"
+            f"top_p must be in (0, 1], got {top_p!r}; leave it out to keep every token"
         )

@@ -279,14 +279,14 @@ class BPETokenizer:
 
         Raises:
             ValueError: a disallowed special token, or an unpaired surrogate.
+            TypeError: not a text.
         """
-        specials = set(self.special_tokens)
-        allowed = specials.intersection(
-            specials if allowed_special == "all" else allowed_special
-        )
-        forbidden = disallowed_special
-        if disallowed_special == "all":
-            forbidden = specials - allowed
+        if not isinstance(text, str):
+            raise TypeError(f"the text must be a str, got {type(text).__name__}")
+        known = set(self.special_tokens)
+        allowed = known if allowed_special == "all" else known & {*allowed_special}
+        every = disallowed_special == "all"
+        forbidden = known - allowed if every else disallowed_special
         for token in sorted(forbidden):
             if token in text:
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from small import SMALL, lively
@@ -113,10 +114,44 @@ def test_ids_that_no_token_has_are_never_chosen(model, temperature):
 
 @pytest.mark.parametrize("size", [0, -5])
 def test_a_vocabulary_without_tokens_is_refused(model, size):
-    with pytest.raises(ValueError, match=f"vocab_size must be at least 1, got {size}"):
+    with pytest.raises(ValueError, match=f"vocab_size must be .* >= 1, got {size}"):
         generate(model, prompts(), 1, vocab_size=size)
-    with pytest.raises(ValueError, match="vocab_size must be at least 1"):
+    with pytest.raises(ValueError, match="vocab_size must be a whole number >= 1"):
         generate_ragged(model, [[1, 2]], vocab_size=size)
+
+
+@pytest.mark.parametrize("value", [2.5, "3", -1])
+@pytest.mark.parametrize(
+    "name", ["max_new_tokens", "context_size", "vocab_size", "eos_id", "top_k"]
+)
+def test_counts_that_are_no_whole_numbers_are_refused(model, name, value):
+    settings = {"max_new_tokens": 2, "temperature": 1.0} | {name: value}
+    with pytest.raises(ValueError, match=f"{name} must be .*got {value!r}"):
+        generate(model, prompts(), **settings)
+
+
+@pytest.mark.parametrize("name", ["max_new_tokens", "batch_size"])
+@pytest.mark.parametrize("value", [2.5, "3", -1])
+def test_answers_need_whole_numbers(model, name, value):
+    """A negative batch size once gave no answers, and no error."""
+    with pytest.raises(ValueError, match=f"{name} must be a whole number"):
+        generate_ragged(model, [[1, 2]], **{name: value})
+
+
+@pytest.mark.parametrize("value", ["1", None, -0.5, torch.nan])
+def test_a_temperature_is_a_number(model, value):
+    with pytest.raises(ValueError, match="temperature must be finite and >= 0"):
+        generate(model, prompts(), 2, temperature=value)
+    with pytest.raises(ValueError, match="top_p must be in"):
+        generate(model, prompts(), 2, temperature=1.0, top_p=value or "1")
+
+
+def test_numbers_of_other_libraries_are_numbers(model):
+    wanted = generate(model, prompts(), 3, temperature=0.5, top_k=4, generator=seeded())
+    new, temperature, top_k = np.int64(3), torch.tensor(0.5), np.int64(4)
+    settings = {"top_k": top_k, "generator": seeded()}
+    ids = generate(model, prompts(), new, temperature=temperature, **settings)
+    assert ids.equal(wanted)
 
 
 def test_temperature_zero_is_greedy_and_low_is_nearly_so():
@@ -256,7 +291,7 @@ def test_generated_ids_can_be_trained_on(model):
         ({"top_k": 98}, "top_k.*97, got 98"),
         ({"top_p": 0.0}, r"top_p.*\(0, 1\], got 0.0"),
         ({"top_p": 1.1}, r"top_p.*\(0, 1\], got 1.1"),
-        ({"context_size": 0}, "context_size.*at least 1, got 0"),
+        ({"context_size": 0}, "context_size.*>= 1, got 0"),
         ({"eos_id": 97}, r"eos_id.*\[0, 96\], got 97"),
         ({"max_new_tokens": -1}, "max_new_tokens.*got -1"),
         ({"idx": torch.zeros(1, 3)}, "int64"),

@@ -155,9 +155,8 @@ def test_ragged_prompts_get_what_each_gets_alone(model, batch_size, eos_id):
 
 def test_no_new_tokens_are_none(model):
     for temperature in (0.0, 1.0):
-        for none in (0, -1):
-            options = {"max_new_tokens": none, "temperature": temperature}
-            assert generate_ragged(model, PROMPTS, **options) == [[] for _ in PROMPTS]
+        options = {"max_new_tokens": 0, "temperature": temperature}
+        assert generate_ragged(model, PROMPTS, **options) == [[] for _ in PROMPTS]
 
 
 @pytest.mark.parametrize("ids", [[], [1] * SMALL.context_length])

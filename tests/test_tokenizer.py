@@ -273,6 +273,12 @@ def test_half_a_surrogate_pair_is_refused_with_its_place(tokenizer):
         tokenizer.encode("abc\ud83d")
 
 
+@pytest.mark.parametrize("text", [None, 3, b"bytes", ["a", "b"]])
+def test_what_is_no_text_is_refused(tokenizer, text):
+    with pytest.raises(TypeError, match=f"must be a str, got {type(text).__name__}"):
+        tokenizer.encode(text)
+
+
 def test_bytes_that_are_no_text_are_replaced(tokenizer):
     assert tokenizer.decode([tokenizer.vocab[b"\xff"]]) == "\ufffd"
 

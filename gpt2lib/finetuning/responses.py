@@ -8,6 +8,7 @@ from gpt2lib.attention import KVCache
 from gpt2lib.data import pad
 from gpt2lib.generate import (
     check_can_continue,
+    check_int,
     check_logits,
     check_sampling,
     draw_at,
@@ -48,11 +49,11 @@ def generate_ragged(
     """
     check_can_continue(model)
     check_sampling(model.cfg.vocab_size, temperature, None, None)
-    if vocab_size is not None and vocab_size < 1:
-        raise ValueError(f"vocab_size must be at least 1, got {vocab_size}")
     limit = model.cfg.context_length
+    new = check_int("max_new_tokens", max_new_tokens, 0, limit)
+    batch_size = check_int("batch_size", batch_size)
+    vocab_size = check_int("vocab_size", vocab_size, 1, model.cfg.vocab_size)
     _check_prompts(prompts, limit)
-    new = limit if max_new_tokens is None else max(0, max_new_tokens)
     ends = [min(len(ids) + new, limit) for ids in prompts]
     points = _draw_points(prompts, ends, generator) if temperature else None
     answers: list[list[int]] = [[] for _ in prompts]
@@ -134,16 +135,17 @@ class _Batch:
                 whole = len(self.prompts[i]) + len(answers[i])
                 if id == eos_id or whole == self.ends[i]:
                     self.going.remove(i)
-        if len(self.going) < CROWD * len(self.rows):
-            ids = self._leave(ids)
-        if not self.rows:
-            return
-        unread = torch.tensor(ids)[:, None].to(self.model.device)
+        with torch.inference_mode(), evaluating(self.modules):
+            if len(self.going) < CROWD * len(self.rows):
+                ids = self._leave(ids)
+            if self.rows:
+                self._read(torch.tensor(ids)[:, None].to(self.model.device))
+
+    def _read(self, unread):
         last = self.model.cfg.context_length - 1  # for rows that have ended
         at = (self.lengths + self.caches[0].length).clamp(max=last)[:, None]
-        with torch.inference_mode(), evaluating(self.modules):
-            hidden = self.model.hidden_states(unread, self.caches, at)
-            self.logits = self.model.out_head(hidden[:, -1])
+        hidden = self.model.hidden_states(unread, self.caches, at)
+        self.logits = self.model.out_head(hidden[:, -1])
 
     def _leave(self, ids):
         """Drops the rows that have ended, and prompts that nobody continues."""
@@ -152,18 +154,25 @@ class _Batch:
         if kept:
             self.lengths = self.lengths[kept]
             branches, prompts = self.caches[0].branches.of(kept)
-            self.caches = [c.of(kept, prompts, branches) for c in self.caches]
+            for cache in self.caches:
+                cache.keep(kept, prompts, branches)
         return [ids[n] for n in kept]
 
 
 class _Branches:
-    """Which rows continue which prompt."""
+    """Which rows continue which prompt.
+
+    Side by side, every prompt has as many places as the one with the most rows.
+    """
 
     def __init__(self, which, lengths, device):
         self.which, self.lengths = which, lengths
         before = (which[:, None] == which).tril(-1).sum(dim=1)
         self.shape = len(lengths), int(before.max()) + 1
-        self.at = which.to(device), before.to(device)
+        places = which * self.shape[1] + before
+        rows = places.new_zeros(math.prod(self.shape))  # row 0 where there is none
+        rows[places] = torch.arange(len(places))
+        self.places, self.rows = places.to(device), rows.to(device)
         padding = torch.arange(int(lengths.max())) >= lengths[:, None]
         self.padding = padding[:, None, None].to(device)
 
@@ -174,13 +183,11 @@ class _Branches:
 
     def side_by_side(self, x):
         """Rows below their prompt. Shapes: (rows, H, X) -> (prompts, H, branches, X)"""
-        places = x.new_zeros(*self.shape, *x.shape[1:])
-        places[self.at] = x
-        return places.transpose(1, 2)
+        return x.index_select(0, self.rows).unflatten(0, self.shape).transpose(1, 2)
 
     def in_rows(self, x):
         """The reverse. Shapes: (prompts, H, branches, X) -> (rows, H, 1, X)"""
-        return x.transpose(1, 2)[self.at][:, :, None]
+        return x.transpose(1, 2).flatten(0, 1).index_select(0, self.places).unsqueeze(2)
 
 
 class _SharedCache(KVCache):
@@ -209,14 +216,16 @@ class _SharedCache(KVCache):
         found = self.branches.side_by_side(shared[:, :, 0]) @ self.prompt_values
         return self.branches.in_rows(found) + own @ values
 
-    def of(self, rows, prompts, branches):
-        """The cache of some rows and prompts."""
+    def keep(self, rows, prompts, branches):
+        """Drops all other rows and prompts; the rest moves up: new memory is slow."""
         longest = branches.padding.shape[-1]
-        read = (t[prompts, :, :longest] for t in (self.prompt_keys, self.prompt_values))
-        kept = _SharedCache(self.capacity, branches, *read)
+        self.branches = branches
+        self.prompt_keys = self.prompt_keys[prompts, :, :longest]
+        self.prompt_values = self.prompt_values[prompts, :, :longest]
         if self.length:
-            kept.append(*(t[rows, :, : self.length] for t in (self.keys, self.values)))
-        return kept
+            for stored in (self.keys, self.values):
+                stored[: len(rows), :, : self.length] = stored[rows, :, : self.length]
+            self.keys, self.values = self.keys[: len(rows)], self.values[: len(rows)]
 
 
 def check_are_texts(texts: object) -> None:

@@ -15,6 +15,12 @@ def standardised(rewards, correction=0):
     return above / table.std(dim=1, keepdim=True, correction=correction).clamp(min=1e-6)
 
 
+def kept_from_zero(rewards):
+    table = torch.tensor(rewards)
+    above = table - table.mean(dim=1, keepdim=True)
+    return above / (table.std(dim=1, keepdim=True, correction=0) + 1e-4)
+
+
 def divided_by_zero(rewards):
     table = np.array(rewards)
     with np.errstate(invalid="ignore"):
@@ -161,6 +167,7 @@ WRONG = [
 
 RIGHT = [
     (check.group_advantages, standardised),
+    (check.group_advantages, kept_from_zero),
     (check.group_advantages, lambda rewards: standardised(rewards).double()),
     (check.group_advantages, lambda rewards: standardised(rewards).tolist()),
     (check.clipped_loss, clipped_mean),
