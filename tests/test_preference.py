@@ -10,6 +10,7 @@ import pytest
 import torch
 from small import SMALL, lively
 from test_pretraining import assert_same_weights
+from torch.nn import functional as F
 
 from gpt2lib import GPTModel, load_model, load_tokenizer
 from gpt2lib.__main__ import main
@@ -32,6 +33,7 @@ from gpt2lib.finetuning import (
     read_splits,
 )
 from gpt2lib.training import Metrics, Trainer, TrainingSettings, records
+from gpt2lib.training.loss import token_log_probs
 
 RUN = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
 WORDS = ["milk", "the bus", "my sister", "a cake", "the dog", "rice", "tea", "a hat"]
@@ -448,6 +450,21 @@ def test_one_prompt_for_all_pairs_will_do(tmp_path):
         4,
         4,
     ]
+
+
+def test_log_probs_do_not_read_the_padding(monkeypatch):
+    model = small()
+    inputs = torch.tensor([[5, 6, 7, 0, 0, 0], [8, 9, 3, 2, 0, 0]])
+    targets = torch.full_like(inputs, IGNORED)
+    targets[0, 1:3] = torch.tensor([7, 4])
+    targets[1, 2] = 2
+    nats = F.cross_entropy(model(inputs).mT, targets, reduction="none")
+    read, hidden_states = [], model.hidden_states
+    monkeypatch.setattr(
+        model, "hidden_states", lambda ids: read.append(ids) or hidden_states(ids)
+    )
+    torch.testing.assert_close(token_log_probs(model, inputs, targets), -nats)
+    assert read[0].shape == (2, 3)
 
 
 def test_log_probs_of_nothing_learned_are_zero():

@@ -630,6 +630,25 @@ def test_transformers_knows_the_classes_of_what_we_save(n_classes, tmp_path):
         save_model(model, tmp_path, settings={"id2label": {0: "ham"}})
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_embd": 3}, "settings n_embd follow from the model"),
+        ({"eos_token_id": 5, "n_layer": 9}, "settings n_layer.* eos_token_id"),
+        ({"finetuning_task": 5}, "finetuning_task must be a name, got 5"),
+        ({"id2label": ["ham", "spam"]}, "id2label must name each class"),
+        ({"id2label": {0: 1}}, "id2label must name each class"),
+        ({"note": {1, 2}}, "cannot be written as JSON"),
+        ({"note": float("nan")}, "cannot be written as JSON"),
+    ],
+)
+def test_settings_that_could_not_be_loaded_are_not_saved(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        save_model(built(SMALL), tmp_path / "new", settings=settings)
+    assert not (tmp_path / "new").exists()
+    save_model(built(SMALL), tmp_path / "new", settings={"n_layer": SMALL.n_layers})
+
+
 def test_a_classifier_is_the_courses_by_its_layout(reference, tmp_path):
     """transformers writes no names for two classes, so these tell nothing."""
     head = {"out_head.weight": torch.ones(2, 128), "out_head.bias": torch.ones(2)}

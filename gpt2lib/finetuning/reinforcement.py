@@ -124,7 +124,8 @@ def kl_estimate(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tenso
 class PolicyLoss(nn.Module):
     """Minus the clipped objective, plus `kl` times the divergence from the reference.
 
-    Dropout is off, as it was when the answers were drawn.
+    Dropout is off, as it was when the answers were drawn. Without `old`, the answers
+    were drawn from the model as it is.
 
     Shapes: inputs and targets (B, T), advantages (B, 1), old and reference log p (B, T)
     -> ()
@@ -139,11 +140,12 @@ class PolicyLoss(nn.Module):
         inputs: torch.Tensor,
         targets: torch.Tensor,
         advantages: torch.Tensor,
-        old: torch.Tensor,
-        reference: torch.Tensor,
+        old: torch.Tensor | None = None,
+        reference: torch.Tensor | None = None,
     ) -> torch.Tensor:
         with evaluating(self.model.modules()):
             log_probs = token_log_probs(self.model, inputs, targets)
+        old = log_probs.detach() if old is None else old
         gain = clipped_objective(log_probs, old, advantages, self.clip)
         if self.kl:
             gain = gain - self.kl * kl_estimate(log_probs, reference)
@@ -189,7 +191,9 @@ class Rollouts:
         return self.figures
 
     def batch(self, step: int) -> Batch:
-        """Inputs, targets, advantages, old and reference log p of all useful answers.
+        """Inputs, targets and advantages of all useful answers.
+
+        With several updates or `kl`, also their old log p; with `kl`, the reference's.
 
         Raises:
             ValueError: at the first step, no group had answers of different rewards.
@@ -225,19 +229,21 @@ class Rollouts:
     def _batch(self, prompts, answers, rewards, useful):
         above = advantages(rewards, self.job.scale)
         useful[:1] |= ~useful.any()  # a batch has at least one group
-        examples, weights = [], []
+        learned = []
         for group in useful.nonzero().flatten().tolist():
+            given = [IGNORED] * (len(prompts[group]) - 1)
             for new, weight in zip(answers[group], above[group]):
-                ids = prompts[group] + new
-                given = [IGNORED] * (len(prompts[group]) - 1)
-                examples.append((ids[:-1], given + new))
-                weights.append(weight)
+                example = (prompts[group] + new)[:-1], given + new
+                learned.append((example, weight))
+        learned.sort(key=lambda pair: len(pair[0][0]))  # micro-batches of one length
+        examples, weights = zip(*learned)
         inputs, targets = pad(examples)
-        old = self._log_probs(self.model, inputs, targets)
-        reference = old
+        batch: Batch = (inputs, targets, torch.stack(weights)[:, None])
+        if self.updates > 1 or self.reference is not None:
+            batch += (self._log_probs(self.model, inputs, targets),)
         if self.reference is not None:
-            reference = self._log_probs(self.reference, inputs, targets)
-        return inputs, targets, torch.stack(weights)[:, None], old, reference
+            batch += (self._log_probs(self.reference, inputs, targets),)
+        return batch
 
     @torch.no_grad()
     def _log_probs(self, model, inputs, targets):

@@ -89,7 +89,10 @@ def token_log_probs(
     Shapes: inputs (B, T), targets (B, T) -> (B, T)
     """
     learned = targets != IGNORED
-    logits = model.out_head(model.hidden_states(inputs)[learned]).float()
+    ends = learned * torch.arange(1, targets.shape[1] + 1, device=targets.device)
+    last = max(1, int(ends.max()))  # what follows is read by no target
+    hidden = model.hidden_states(inputs[:, :last])
+    logits = model.out_head(hidden[learned[:, :last]]).float()
     chosen = logits.gather(-1, targets[learned][:, None]).squeeze(-1)
     log_probs = chosen - logits.logsumexp(dim=-1)
     return log_probs.new_zeros(targets.shape).masked_scatter(learned, log_probs)

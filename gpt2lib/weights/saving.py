@@ -16,7 +16,7 @@ from gpt2lib.weights.layouts import (
     regroup,
     tensor_shapes,
 )
-from gpt2lib.weights.tensors import write_tensors
+from gpt2lib.weights.tensors import check_task, write_tensors
 from gpt2lib.weights.untrusted import some
 from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
@@ -36,7 +36,8 @@ def save_model(
 
     Raises:
         ValueError: no folder, a tokenizer that cannot be saved or has more ids than the
-            model, LoRA layers, or weights prepared for inference.
+            model, settings that it could not be loaded with, LoRA layers, or weights
+            prepared for inference.
     """
     check_not_prepared(model, "saved")
     files.check_named(folder)
@@ -47,7 +48,8 @@ def save_model(
         )
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     tensors = _hugging_face_tensors(model)
-    config = _hugging_face_config(model, tokenizer, settings or {})
+    config = _hugging_face_config(model, tokenizer)
+    config = _with_settings(config, _readable(settings or {}, folder), model.cfg)
     config = json.dumps(config, indent=2) + "\n"
     folder = Path(folder)
     with ExitStack() as both:
@@ -99,7 +101,7 @@ def _check_is_gpt2(cfg, weights):
         )
 
 
-def _hugging_face_config(model, tokenizer, settings):
+def _hugging_face_config(model, tokenizer):
     cfg = model.cfg
     if tokenizer is not None:
         check_tokenizer_fits(tokenizer, cfg.vocab_size)
@@ -127,16 +129,37 @@ def _hugging_face_config(model, tokenizer, settings):
         # transformers classifies at the token before the padding.
         **({"pad_token_id": end} if cfg.n_classes else {}),
         **{name: allowed[0] for name, allowed in FIXED_SETTINGS.items()},
-        **settings,
-        **(_labels(cfg.n_classes, settings) if cfg.n_classes else {}),
     }
+
+
+def _with_settings(own, settings, cfg):
+    """A config with more entries, which may not contradict it."""
+    clash = [name for name in own if settings.get(name, own[name]) != own[name]]
+    if clash:
+        raise ValueError(
+            f"the settings {some(clash)} follow from the model and its tokenizer: "
+            "leave them out"
+        )
+    return own | settings | (_labels(cfg.n_classes, settings) if cfg.n_classes else {})
+
+
+def _readable(settings, folder):
+    """The settings as JSON gives them back; refuses those `load_model` would refuse."""
+    try:
+        settings = json.loads(json.dumps(settings, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the settings cannot be written as JSON ({error}): give texts, finite "
+            "numbers, lists and dicts"
+        ) from error
+    return check_task(settings, Path(folder) / "config.json")
 
 
 def _labels(n_classes, settings):
     """The names of all classes; transformers takes their number from here."""
-    usual = {i: f"LABEL_{i}" for i in range(n_classes)}
-    names = {str(i): name for i, name in settings.get("id2label", usual).items()}
-    if names.keys() != set(map(str, usual)):
+    usual = {str(i): f"LABEL_{i}" for i in range(n_classes)}
+    names = settings.get("id2label", usual)
+    if names.keys() != usual.keys():
         raise ValueError(
             f"id2label must name {n_classes} classes, 0 to {n_classes - 1}, got "
             f"{some(names)}"
