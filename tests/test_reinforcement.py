@@ -12,12 +12,13 @@ from test_pretraining import assert_same_weights
 
 from gpt2lib import GPTModel, load_model, save_model
 from gpt2lib.course.datasets.reasoning import PRACTICE, practice_lines, problems, record
-from gpt2lib.data import IGNORED
+from gpt2lib.data import IGNORED, pad
 from gpt2lib.finetuning import (
     PolicyLoss,
     ReinforcementTask,
     Rollouts,
     Verifiable,
+    add_lora,
     advantages,
     clipped_objective,
     finetune,
@@ -27,6 +28,7 @@ from gpt2lib.finetuning import (
     read_records,
     right_answer,
 )
+from gpt2lib.finetuning.responses import answer_log_probs
 from gpt2lib.training import Trainer, TrainingSettings
 from gpt2lib.training.loss import token_log_probs
 from gpt2lib.training.runs import Metrics
@@ -196,8 +198,8 @@ def test_groups_without_signal_are_left_out_and_counted(small, tokenizer):
     assert rollouts.figures["reward"] == pytest.approx(6 / 36)
     torch.testing.assert_close(above.sum(), torch.tensor(0.0), atol=1e-5, rtol=0)
     assert (above > 0).sum() == 6
-    lengths = (inputs != 0).sum(dim=1).tolist()
-    assert lengths == sorted(lengths)
+    prompts = (targets != IGNORED).int().argmax(dim=1).tolist()
+    assert prompts == sorted(prompts)  # micro-batches of one length
     rows = [tokenizer.decode(ids.tolist()) for ids in inputs]
     assert all(row.startswith("Question: ") for row in rows)
 
@@ -212,6 +214,45 @@ def test_dropout_neither_blurs_the_ratio_nor_draws_numbers(small, tokenizer):
     assert torch.equal(torch.get_rng_state(), before) and model.training
     learned = (batch[1] != IGNORED).sum(dim=1, keepdim=True)
     torch.testing.assert_close(loss, -(batch[2] * learned).sum(), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("prompts", [[[5, 6, 7], [8, 9]], [[4], [5, 6]], [[4], [7]]])
+def test_reading_prompts_once_changes_neither_values_nor_gradients(prompts, lora):
+    """Beside one whole row at a time; some prompts have a single id."""
+    model = lively(GPTModel(SMALL)).eval()
+    if lora:
+        add_lora(model)
+    answers = [[1, 2], [3], [2, 2, 2, 9], [1, 5, 5]]
+    rows = [
+        (prompts[i], answers[j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 3), (0, 1))
+    ]
+    inputs, targets = pad(
+        [((p + a)[:-1], [IGNORED] * (len(p) - 1) + a) for p, a in rows]
+    )
+    weights = torch.randn(targets.shape, generator=torch.Generator().manual_seed(0))
+    found, gradients = [], []
+    for function in (token_log_probs, answer_log_probs):
+        model.zero_grad()
+        found.append(function(model, inputs, targets))
+        (found[-1] * weights).sum().backward()
+        trained = [p for p in model.parameters() if p.requires_grad]
+        gradients.append([p.grad.clone() for p in trained])
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_prompts_are_read_once(small, monkeypatch):
+    inputs = torch.tensor([[5, 6, 7, 1], [5, 6, 7, 2], [5, 6, 7, 3]])
+    targets = torch.tensor([[IGNORED, IGNORED, 1, 4]] * 3)
+    read, hidden_states = [], small.hidden_states
+    monkeypatch.setattr(
+        small,
+        "hidden_states",
+        lambda ids, *more: read.append(tuple(ids.shape)) or hidden_states(ids, *more),
+    )
+    answer_log_probs(small, inputs, targets)
+    assert read == [(1, 2), (3, 2)]
 
 
 def test_answers_of_the_model_itself_need_no_old_probabilities(small, tokenizer):

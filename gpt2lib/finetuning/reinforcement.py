@@ -26,11 +26,11 @@ from gpt2lib.finetuning.reasoning import (
     reasoning_prompt,
     split_response,
 )
-from gpt2lib.finetuning.responses import generate_ragged
+from gpt2lib.finetuning.responses import answer_log_probs, generate_ragged
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import evaluating
 from gpt2lib.model import GPTModel
-from gpt2lib.training.loss import Batch, token_log_probs
+from gpt2lib.training.loss import Batch
 from gpt2lib.training.trainer import check_whole
 
 TRIES = 4  # draws of a batch, until one of its groups has a signal
@@ -144,7 +144,7 @@ class PolicyLoss(nn.Module):
         reference: torch.Tensor | None = None,
     ) -> torch.Tensor:
         with evaluating(self.model.modules()):
-            log_probs = token_log_probs(self.model, inputs, targets)
+            log_probs = answer_log_probs(self.model, inputs, targets)
         old = log_probs.detach() if old is None else old
         gain = clipped_objective(log_probs, old, advantages, self.clip)
         if self.kl:
@@ -229,14 +229,13 @@ class Rollouts:
     def _batch(self, prompts, answers, rewards, useful):
         above = advantages(rewards, self.job.scale)
         useful[:1] |= ~useful.any()  # a batch has at least one group
-        learned = []
-        for group in useful.nonzero().flatten().tolist():
+        examples, weights = [], []
+        groups = useful.nonzero().flatten().tolist()
+        for group in sorted(groups, key=lambda group: len(prompts[group])):
             given = [IGNORED] * (len(prompts[group]) - 1)
             for new, weight in zip(answers[group], above[group]):
-                example = (prompts[group] + new)[:-1], given + new
-                learned.append((example, weight))
-        learned.sort(key=lambda pair: len(pair[0][0]))  # micro-batches of one length
-        examples, weights = zip(*learned)
+                examples.append(((prompts[group] + new)[:-1], given + new))
+                weights.append(weight)
         inputs, targets = pad(examples)
         batch: Batch = (inputs, targets, torch.stack(weights)[:, None])
         if self.updates > 1 or self.reference is not None:
@@ -249,7 +248,7 @@ class Rollouts:
     def _log_probs(self, model, inputs, targets):
         with evaluating(model.modules()):
             found = [
-                token_log_probs(model, *(move(t, model.device) for t in part)).cpu()
+                answer_log_probs(model, *(move(t, model.device) for t in part)).cpu()
                 for part in zip(inputs.split(32), targets.split(32))
             ]
         return torch.cat(found)

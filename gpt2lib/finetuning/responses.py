@@ -5,7 +5,7 @@ import math
 import torch
 
 from gpt2lib.attention import KVCache
-from gpt2lib.data import pad
+from gpt2lib.data import IGNORED, pad
 from gpt2lib.generate import (
     check_can_continue,
     check_int,
@@ -16,6 +16,7 @@ from gpt2lib.generate import (
 )
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import Tokenizer
+from gpt2lib.training.loss import log_probs_after, token_log_probs
 
 CROWD = 3 / 4  # once fewer rows of a batch than this are going, the others leave it
 
@@ -112,11 +113,7 @@ class _Batch:
         self.model, self.prompts, self.ends = model, prompts, ends
         self.modules = list(model.modules())
         self.rows, self.going = rows, set(rows)
-        different = {tuple(prompts[i]): None for i in rows}
-        number = {ids: n for n, ids in enumerate(different)}
-        which = torch.tensor([number[tuple(prompts[i])] for i in rows])
-        lengths = torch.tensor([len(ids) for ids in different])
-        inputs, _ = pad([(list(ids), []) for ids in different])
+        which, lengths, inputs = _prompts_of([prompts[i] for i in rows])
         read = model.new_caches(inputs.shape[1])
         with torch.inference_mode(), evaluating(self.modules):
             hidden = model.hidden_states(inputs.to(model.device), read)
@@ -182,12 +179,14 @@ class _Branches:
         return _Branches(which, self.lengths[prompts], self.padding.device), prompts
 
     def side_by_side(self, x):
-        """Rows below their prompt. Shapes: (rows, H, X) -> (prompts, H, branches, X)"""
-        return x.index_select(0, self.rows).unflatten(0, self.shape).transpose(1, 2)
+        """Rows behind one another. Shapes: (rows, H, T, X) -> (prompts, H, all T, X)"""
+        x = x.index_select(0, self.rows).unflatten(0, self.shape)
+        return x.transpose(1, 2).flatten(2, 3)
 
     def in_rows(self, x):
-        """The reverse. Shapes: (prompts, H, branches, X) -> (rows, H, 1, X)"""
-        return x.transpose(1, 2).flatten(0, 1).index_select(0, self.places).unsqueeze(2)
+        """The reverse. Shapes: (prompts, H, all T, X) -> (rows, H, T, X)"""
+        x = x.unflatten(2, (self.shape[1], -1)).transpose(1, 2)
+        return x.flatten(0, 1).index_select(0, self.places)
 
 
 class _SharedCache(KVCache):
@@ -203,17 +202,21 @@ class _SharedCache(KVCache):
         self.prompt_keys, self.prompt_values = keys, values
 
     def attend(self, queries, keys, values):
-        """What one query of each row finds in its prompt and in its own text.
+        """What the queries of each row find in its prompt and in its own text.
 
-        Shapes: (rows, H, 1, D), two of (rows, H, T, D) -> (rows, H, 1, D)
+        Shapes: (rows, H, T_q, D), two of (rows, H, T, D) -> (rows, H, T_q, D)
         """
+        T_q, T = queries.shape[2], keys.shape[2]
         queries = queries / math.sqrt(queries.shape[-1])
-        shared = self.branches.side_by_side(queries[:, :, 0]) @ self.prompt_keys.mT
+        own = queries @ keys.mT
+        if T_q > 1:
+            own += own.new_full((T_q, T), -torch.inf).triu(T - T_q + 1)
+        shared = self.branches.side_by_side(queries) @ self.prompt_keys.mT
         shared.masked_fill_(self.branches.padding, -torch.inf)
-        scores = self.branches.in_rows(shared), queries @ keys.mT
-        weights = torch.cat(scores, dim=-1).softmax(dim=-1, dtype=torch.float32)
-        shared, own = weights.type_as(values).split([s.shape[-1] for s in scores], -1)
-        found = self.branches.side_by_side(shared[:, :, 0]) @ self.prompt_values
+        scores = torch.cat([self.branches.in_rows(shared), own], dim=-1)
+        weights = scores.softmax(dim=-1, dtype=torch.float32).type_as(values)
+        shared, own = weights.split([shared.shape[-1], T], dim=-1)
+        found = self.branches.side_by_side(shared) @ self.prompt_values
         return self.branches.in_rows(found) + own @ values
 
     def keep(self, rows, prompts, branches):
@@ -226,6 +229,43 @@ class _SharedCache(KVCache):
             for stored in (self.keys, self.values):
                 stored[: len(rows), :, : self.length] = stored[rows, :, : self.length]
             self.keys, self.values = self.keys[: len(rows)], self.values[: len(rows)]
+
+
+def answer_log_probs(
+    model: GPTModel, inputs: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """`token_log_probs` of answers, for which equal prompts are read once.
+
+    The answer of a row is one run of targets that are not IGNORED.
+
+    Shapes: inputs (B, T), targets (B, T) -> (B, T)
+    """
+    learned = targets != IGNORED
+    starts, counts = learned.int().argmax(dim=1), learned.sum(dim=1)
+    rows = zip(inputs.tolist(), starts.tolist())
+    before = [ids[:start] for ids, start in rows]  # the last id reads with the answer
+    which, lengths, prompts = _prompts_of(before)
+    if not prompts.numel():
+        return token_log_probs(model, inputs, targets)
+    read = model.new_caches(prompts.shape[1])
+    model.hidden_states(prompts.to(model.device), read)
+    branches = _Branches(which, lengths, model.device)
+    longest = int(counts.max())
+    caches = [_SharedCache(longest, branches, c.keys, c.values) for c in read]
+    step = torch.arange(longest, device=inputs.device)
+    at = (starts[:, None] + step).clamp(max=inputs.shape[1] - 1)
+    hidden = model.hidden_states(inputs.gather(1, at), caches, at)
+    return log_probs_after(model, hidden[step < counts[:, None]], targets)
+
+
+def _prompts_of(rows):
+    """Which prompt each row has; lengths and ids of the different ones, padded."""
+    different = {tuple(ids): None for ids in rows}
+    number = {ids: n for n, ids in enumerate(different)}
+    which = torch.tensor([number[tuple(ids)] for ids in rows])
+    lengths = torch.tensor([len(ids) for ids in different])
+    prompts, _ = pad([(list(ids), []) for ids in different])
+    return which, lengths, prompts
 
 
 def check_are_texts(texts: object) -> None:

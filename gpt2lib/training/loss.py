@@ -92,7 +92,18 @@ def token_log_probs(
     ends = learned * torch.arange(1, targets.shape[1] + 1, device=targets.device)
     last = max(1, int(ends.max()))  # what follows is read by no target
     hidden = model.hidden_states(inputs[:, :last])
-    logits = model.out_head(hidden[learned[:, :last]]).float()
+    return log_probs_after(model, hidden[learned[:, :last]], targets)
+
+
+def log_probs_after(
+    model: GPTModel, hidden: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """log p of each target, from the hidden states of those that are not IGNORED.
+
+    Shapes: hidden (targets not IGNORED, C), targets (B, T) -> (B, T)
+    """
+    learned = targets != IGNORED
+    logits = model.out_head(hidden).float()
     chosen = logits.gather(-1, targets[learned][:, None]).squeeze(-1)
     log_probs = chosen - logits.logsumexp(dim=-1)
     return log_probs.new_zeros(targets.shape).masked_scatter(learned, log_probs)
