@@ -15,7 +15,7 @@ import torch
 from command import is_alive
 from small import SMALL, lively
 
-from benchmarks import card, correctness, gpu
+from benchmarks import card, correctness, gpu, sampling
 from benchmarks.nanogpt import NanoGPTForm
 from benchmarks.programs import NanoGPT, _without_transposition, nanogpt_model
 from gpt2lib import GPTModel, save_model
@@ -384,3 +384,23 @@ def test_a_killed_benchmark_takes_its_processes_along(program, tmp_path):
     if alive:
         os.kill(child, signal.SIGKILL)
     assert not alive
+
+
+# -------------------------------------------------------------------------- sampling
+
+
+def test_ids_behind_an_end_are_not_counted():
+    ids = torch.tensor([[5, 0, 0], [5, 6, 7], [0, 5, 0]])
+    assert sampling.written(ids, end=0) == 2 + 3 + 1
+
+
+def test_every_line_of_the_sampling_benchmark_runs(monkeypatch, capsys):
+    monkeypatch.setattr(sampling, "Limits", lambda: "limits")
+    monkeypatch.setattr(sampling, "NEW", 12)
+    sampling.main(turns=3, crowds=((2, 2),))
+    header, *rows = rows_of(capsys.readouterr().out)
+    assert header[-1] == "× transformers"
+    names = ["gpt2lib", "gpt2lib, one problem at a time", "transformers"]
+    assert [row[0] for row in rows] == names
+    assert all(float(row[3].replace(",", "")) > 0 for row in rows)
+    assert rows[-1][-1] == "1.00"
