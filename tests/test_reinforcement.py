@@ -268,6 +268,12 @@ def test_answers_of_the_model_itself_need_no_old_probabilities(small, tokenizer)
     torch.testing.assert_close(*gradients)
 
 
+def test_a_leash_needs_something_to_hold_on_to(small, tokenizer):
+    batch = Rollouts(job_of(tokenizer), small, ROWS, 8, 0).batch(0)
+    with pytest.raises(ValueError, match="kl needs a reference"):
+        PolicyLoss(small, kl=0.1)(*batch)
+
+
 def test_several_updates_share_the_answers_and_their_probabilities(small, tokenizer):
     rollouts = Rollouts(job_of(tokenizer, updates=2), small, ROWS, 8, seed=0)
     first = rollouts.batch(0)

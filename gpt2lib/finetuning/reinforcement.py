@@ -148,6 +148,8 @@ class PolicyLoss(nn.Module):
         old = log_probs.detach() if old is None else old
         gain = clipped_objective(log_probs, old, advantages, self.clip)
         if self.kl:
+            if reference is None:
+                raise ValueError("kl needs a reference: give its log p of the answers")
             gain = gain - self.kl * kl_estimate(log_probs, reference)
         return -gain[targets != IGNORED].sum()
 

@@ -251,7 +251,9 @@ def answer_log_probs(
     model.hidden_states(prompts.to(model.device), read)
     branches = _Branches(which, lengths, model.device)
     longest = int(counts.max())
-    caches = [_SharedCache(longest, branches, c.keys, c.values) for c in read]
+    caches: list[KVCache] = [
+        _SharedCache(longest, branches, c.keys, c.values) for c in read
+    ]
     step = torch.arange(longest, device=inputs.device)
     at = (starts[:, None] + step).clamp(max=inputs.shape[1] - 1)
     hidden = model.hidden_states(inputs.gather(1, at), caches, at)
