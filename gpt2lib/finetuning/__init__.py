@@ -2,7 +2,7 @@
 
 In reading order:
 
-    responses       many prompts, many responses: batches of different lengths
+    responses       many prompts, many responses: drawn and scored side by side
     tasks           the base class of all tasks
     classification  spam or ham: a classification head at the last real token
     instruction     Alpaca's template, loss on the response only, exact match

@@ -1,4 +1,7 @@
-"""Responses to many prompts at once: batches of prompts of different lengths."""
+"""Responses to many prompts at once, drawn or scored.
+
+Prompts may have different lengths, and equal ones are read once.
+"""
 
 import math
 
@@ -179,12 +182,15 @@ class _Branches:
         return _Branches(which, self.lengths[prompts], self.padding.device), prompts
 
     def side_by_side(self, x):
-        """Rows behind one another. Shapes: (rows, H, T, X) -> (prompts, H, all T, X)"""
+        """The positions of all rows of a prompt, one row after the other.
+
+        Shapes: (rows, H, T, X) -> (prompts, H, branches * T, X)
+        """
         x = x.index_select(0, self.rows).unflatten(0, self.shape)
         return x.transpose(1, 2).flatten(2, 3)
 
     def in_rows(self, x):
-        """The reverse. Shapes: (prompts, H, all T, X) -> (rows, H, T, X)"""
+        """The reverse. Shapes: (prompts, H, branches * T, X) -> (rows, H, T, X)"""
         x = x.unflatten(2, (self.shape[1], -1)).transpose(1, 2)
         return x.flatten(0, 1).index_select(0, self.places)
 
