@@ -556,3 +556,16 @@ def test_the_table_in_the_readme_is_computed(name, cfg):
 def test_runs_of_an_earlier_version_keep_their_seconds():
     steps = [{"seconds": 2.0}, {"tokens": 30, "tokens_per_second": 10.0}]
     assert total_seconds(steps) == 5.0
+
+
+def test_the_seconds_of_a_step_include_making_its_batch(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+
+    def slow_batch(step):
+        clock[0] += 5.0 + step
+        return WINDOWS.batch(step)
+
+    done = [done.seconds for done in new_trainer().run(slow_batch)]
+    assert done == [5.0 + step for step in range(RUN.steps)]
+    assert new_trainer().train_step(*WINDOWS.batch(0)).seconds == 0

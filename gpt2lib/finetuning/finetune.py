@@ -92,7 +92,7 @@ def finetune(
     """Finetunes a model, saves it with a model card, and returns the figures.
 
     Args:
-        task: "spam", "instruction", "reasoning" or "preference".
+        task: "spam", "instruction", "reasoning", "preference" or "reinforcement".
         data: the file of examples, in one of the formats that `records` lists.
         out: the folder to create, which `load_model` opens.
         model: the trained model to start from, a name in bin/ or a path.

@@ -135,7 +135,10 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 @dataclass(frozen=True)
 class Progress:
-    """Measurements of one step; loss in nats per token, before the update."""
+    """Measurements of one step; loss in nats per token, before the update.
+
+    The seconds include making the batch, which takes longest if it has to be sampled.
+    """
 
     step: int
     loss: float
@@ -202,7 +205,8 @@ class Trainer:
             batches: step -> the whole batch, for all processes.
         """
         while self.step < self.settings.steps:
-            yield self.train_step(*batches(self.step))
+            start = time.perf_counter()
+            yield self._step(batches(self.step), start)
 
     def train_step(self, *batch: torch.Tensor) -> Progress:
         """One update from one batch: inputs, targets, and what else the loss takes.
@@ -213,7 +217,9 @@ class Trainer:
             ValueError: the rows cannot be split evenly over the processes.
             FloatingPointError: loss or gradient norm not finite; weights are unchanged.
         """
-        start = time.perf_counter()
+        return self._step(batch, time.perf_counter())
+
+    def _step(self, batch, start):
         tokens = count_tokens(batch[1])
         rate = learning_rate_at(self.step, self.settings)
         loss = self._backward(batch, max(1, self.loss.count(*batch)))
