@@ -1,5 +1,6 @@
 """Files of examples: every form is read, every bad row is named, no text twice."""
 
+import csv
 import json
 import os
 import sys
@@ -61,6 +62,52 @@ def test_the_hubs_messages_are_parquet_and_end_in_a_line_break(tmp_path):
     }
     parquet.write_table(pyarrow.table(columns), path)
     assert read_records(tmp_path, parse_message) == (MESSAGES, 0)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_csv_has_a_header_quotes_and_texts_of_several_lines(tmp_path, end):
+    path = tmp_path / "messages.csv"
+    texts = ['See you,\n"at 7"?', "Win £5"]
+    rows = [["", "label", "text"], ["0", "ham", texts[0]], ["1", "1", texts[1]]]
+    with open(path, "w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, lineterminator=end).writerows(rows)  # as pandas does
+    read, bad = read_records(path, parse_message)
+    assert read == [Message(text, i) for i, text in enumerate(texts)]
+    assert bad == 0
+
+
+BAD_CSV = {
+    "label,text\nham,one\nspam,two, three\n": "line 3: not as many fields",
+    "label,text\nham,one\nspam\n": "line 3: not as many fields",
+    "label;text\nham;one\n": "line 2: no field 'label' among label;text",
+    'label,text\nham,one\nspam,"two" or three\n': "after line 2 is not CSV",
+    'label,text\nham,"one\nspam,two\n': "is not CSV in UTF-8",
+    b"label,text\nham,\xa35\n": "is not CSV in UTF-8 .*0xa3",
+    b"\xff\xfel\0a\0": "is UTF-16",
+    "label,text\n": "no usable row",
+    "": "no usable row",
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), BAD_CSV.items())
+def test_a_bad_csv_is_named_by_place_and_reason(tmp_path, text, reason):
+    path = tmp_path / "messages.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=f"messages.csv.*{reason}"):
+        read_records(path, parse_message)
+
+
+@pytest.mark.parametrize("label", ["spam", 1, "1"])
+@pytest.mark.parametrize("field", ["sms", "text"])
+def test_records_of_messages_have_several_forms(label, field):
+    record = {field: " Win! ", "label": label}
+    assert parse_message(record) == Message("Win!", 1)
+
+
+@pytest.mark.parametrize("label", [2, "eggs", None, "", -1])
+def test_an_unknown_label_is_refused(label):
+    with pytest.raises(ValueError, match="must be ham or 0, spam or 1"):
+        parse_message({"text": "Win!", "label": label})
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
@@ -234,6 +281,12 @@ def test_json_lines_called_json_are_told_their_name(tmp_path):
         read_records(tmp_path / "a.json", parse_instruction)
 
 
+def test_json_in_utf_16_is_told_its_encoding(tmp_path):
+    (tmp_path / "a.json").write_bytes('[{"instruction": "x"}]'.encode("utf-16"))
+    with pytest.raises(ValueError, match="a.json is UTF-16 or UTF-32, must be UTF-8"):
+        read_records(tmp_path / "a.json", parse_instruction)
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "[NaN", "\0", "{}", "3", '"a"', ""])
 def test_json_that_is_no_list_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
@@ -270,7 +323,7 @@ def test_hidden_copies_are_no_data_files(tmp_path):
     assert len(read_records(tmp_path, parse_message)[0]) == 1
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.xlsx", "a.gz", "a.zst", "a.pdf"])
+@pytest.mark.parametrize("name", ["a.xlsx", "a.ods", "a.gz", "a.zst", "a.pdf"])
 def test_an_unknown_ending_is_refused(tmp_path, name):
     (tmp_path / name).write_text("ham,See you\n")
     with pytest.raises(ValueError, match=r"unknown suffix.* \.tsv"):

@@ -35,21 +35,25 @@ class Message(NamedTuple):
 
 
 def parse_message(record: str | dict) -> Message:
-    """A row of the UCI file (`ham<TAB>text`) or of the hub's (fields sms and label)."""
+    """A row of the UCI file (`ham<TAB>text`), or a record {"text", "label"}.
+
+    The text may also be called sms, as in the hub's file, and the label be a number.
+
+    >>> parse_message({"text": "Call now!", "label": "spam"})
+    Message(text='Call now!', label=1)
+    """
     if isinstance(record, str):
-        name, tab, text = record.partition("\t")
+        label, tab, text = record.partition("\t")
         if not tab:
             raise ValueError("no tab between label and text")
-        if name not in LABELS:
-            raise ValueError(f"the label is {name!r}, must be one of {LABELS}")
-        label = LABELS.index(name)
     else:
-        text, label = record["sms"], record["label"]
-        if label not in range(len(LABELS)):
-            raise ValueError(f"the label is {label!r}, must be 0 (ham) or 1 (spam)")
+        label, text = record["label"], record["sms" if "sms" in record else "text"]
+    known = {name: i for i, name in enumerate(LABELS)} | {0: 0, "0": 0, 1: 1, "1": 1}
+    if label not in known:
+        raise ValueError(f"the label is {label!r}, must be ham or 0, spam or 1")
     if not isinstance(text, str) or not text.strip():
         raise ValueError("the message is empty")
-    return Message(text.strip(), int(label))
+    return Message(text.strip(), known[label])
 
 
 def replace_head(model: GPTModel, n_classes: int, seed: int = 0) -> GPTModel:

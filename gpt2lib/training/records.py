@@ -1,9 +1,11 @@
 """Files of examples: reading them row by row, reporting bad rows, splitting.
 
-The formats are TSV without header, JSON lists, JSON lines (plain or .zst) and Parquet.
-A task's `parse` turns a record of any of them into an example, or says why it cannot.
+The formats are TSV without header, CSV with one, JSON lists, JSON lines (plain or .zst)
+and Parquet. A task's `parse` turns a record of any of them into an example, or says why
+it cannot.
 """
 
+import csv
 import io
 import json
 import random
@@ -15,13 +17,13 @@ from reprlib import repr as shortened
 from typing import Any, TypeVar
 
 from gpt2lib import files
-from gpt2lib.weights.untrusted import kind_of
+from gpt2lib.weights.untrusted import kind_of, some
 
 INFLATED = 2**30, 200  # limits on decompressed data: bytes, or times the file's size
 LONGEST = 2**24  # bytes of a line
 UCI_FILE = "SMSSpamCollection"  # its name in UCI's archive, without a suffix
 JSON_LINES = (".jsonl", ".ndjson", ".jsonl.zst")
-SUFFIXES = (".tsv", ".txt", ".json", ".parquet", *JSON_LINES)
+SUFFIXES = (".tsv", ".txt", ".csv", ".json", ".parquet", *JSON_LINES)
 
 T = TypeVar("T")  # an example
 
@@ -116,7 +118,7 @@ def _check_text(example):
 
 def _reason(error, record):
     if isinstance(error, KeyError):
-        return f"no field {error}"
+        return f"no field {error} among {some(record, 5)}"
     if isinstance(error, ValueError):
         return str(error)
     return f"not of the expected form, {shortened(record)}"
@@ -131,10 +133,13 @@ def _rows(path):
     if name.endswith(".parquet"):
         for number, record in enumerate(_parquet(path), 1):
             yield f"row {number}", record
-    elif name.endswith(".json"):
+        return
+    _refuse_other_kinds(path, name)
+    if name.endswith(".json"):
         yield from _json_list(path)
+    elif name.endswith(".csv"):
+        yield from _csv(path)
     else:
-        _refuse_other_kinds(path, name)
         with _open_lines(path) as lines:
             for number in count(1):
                 if not (line := lines.readline(LONGEST + 1)):
@@ -266,6 +271,22 @@ def _json_list(path):
         counted = place
         _, place = decode(text, place)
         yield f"line {line}, record {number}", item
+
+
+def _csv(path):
+    """Yields (place, record) of a CSV file, whose first line names the fields."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file, strict=True)
+        try:
+            for row in rows:
+                if None in row or None in row.values():
+                    row = ValueError("not as many fields as the first line names")
+                yield f"line {rows.line_num}", row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{path}, after line {rows.line_num} is not CSV in UTF-8 ({error}): "
+                "save it again in this form, with a first line that names the fields"
+            ) from error
 
 
 # ------------------------------------------------------------------------------- splits
