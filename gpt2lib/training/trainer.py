@@ -135,10 +135,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 @dataclass(frozen=True)
 class Progress:
-    """Measurements of one step; loss in nats per token, before the update.
-
-    The seconds include making the batch, which takes longest if it has to be sampled.
-    """
+    """Measurements of one step; loss in nats per token, before the update."""
 
     step: int
     loss: float
@@ -206,7 +203,10 @@ class Trainer:
         """
         while self.step < self.settings.steps:
             start = time.perf_counter()
-            yield self._step(batches(self.step), start)
+            self.train_step(*batches(self.step))
+            seconds = time.perf_counter() - start  # with making the batch
+            self.history[-1] = dataclasses.replace(self.history[-1], seconds=seconds)
+            yield self.history[-1]
 
     def train_step(self, *batch: torch.Tensor) -> Progress:
         """One update from one batch: inputs, targets, and what else the loss takes.
@@ -217,9 +217,7 @@ class Trainer:
             ValueError: the rows cannot be split evenly over the processes.
             FloatingPointError: loss or gradient norm not finite; weights are unchanged.
         """
-        return self._step(batch, time.perf_counter())
-
-    def _step(self, batch, start):
+        start = time.perf_counter()
         tokens = count_tokens(batch[1])
         rate = learning_rate_at(self.step, self.settings)
         loss = self._backward(batch, max(1, self.loss.count(*batch)))
