@@ -259,6 +259,12 @@ def split_by_windows(ids, context_length, share=0.9):
     return parts
 
 
+def split_where_windows_end(ids, context_length, share=0.9):
+    inputs, targets = sliding_windows(ids, context_length)
+    cut = int(share * len(inputs))
+    return [(inputs[:cut], targets[:cut]), (inputs[cut:], targets[cut:])]
+
+
 RIGHT = [
     (check.mean_loss, loss_by_logsumexp),
     (check.mean_loss, loss_in_double),
@@ -274,4 +280,5 @@ RIGHT = [
     (check.sample_top_p, top_p_row_by_row),
     (check.mended_split, split_by_two_texts),
     (check.mended_split, split_by_windows),
+    (check.mended_split, split_where_windows_end),
 ]

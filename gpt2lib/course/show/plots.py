@@ -219,6 +219,7 @@ def arrows(panels, thick=()):
         axis.margins(0.4, 0.25)
         axis.set(title=title, xlabel="first number", ylabel="second number")
         axis.grid(alpha=0.25)
+        axis.set_aspect("equal", adjustable="datalim")
     plt.show()
 
 
