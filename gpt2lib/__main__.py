@@ -216,11 +216,17 @@ def _generate(prompt, model, precision, device, **options):
     if plan.config.n_classes:
         print(_classify(prompt, gpt, tokenizer, plan, given))
     else:
-        task = plan.settings.get("finetuning_task")
-        print(_write(prompt, gpt, tokenizer, PROMPTS.get(task), given))
+        task, end = plan.settings.get("finetuning_task"), _end(plan, tokenizer)
+        print(_write(prompt, gpt, tokenizer, PROMPTS.get(task), end, given))
 
 
-def _write(prompt, gpt, tokenizer, template, given):
+def _end(plan, tokenizer):
+    """The id at which a text ends: the config's, if the tokenizer has such an id."""
+    end = plan.settings.get("eos_token_id")
+    return end if end in range(tokenizer.n_vocab) else tokenizer.eot_token
+
+
+def _write(prompt, gpt, tokenizer, template, end, given):
     """The text that a model generates: prompt and continuation, or only an answer."""
     if template:
         ids = torch.tensor([tokenizer.encode_ordinary(template(prompt))])
@@ -237,8 +243,8 @@ def _write(prompt, gpt, tokenizer, template, given):
     if "seed" in given:
         check_whole("seed", given["seed"], 0)
         given["generator"] = torch.Generator().manual_seed(given.pop("seed"))
-    end, n_vocab = tokenizer.eot_token, tokenizer.n_vocab
-    new_ids = generate(gpt, ids, eos_id=end, vocab_size=n_vocab, **usual | given)
+    usual |= {"eos_id": end, "vocab_size": tokenizer.n_vocab}
+    new_ids = generate(gpt, ids, **usual | given)
     new_ids = [id for id in new_ids[0, ids.shape[1] :].tolist() if id != end]
     return tokenizer.decode(new_ids if template else ids[0].tolist() + new_ids)
 
@@ -342,6 +348,8 @@ def _export(checkpoint, folder, adapter):
         settings |= adapter_settings(adapter)
         gpt = _with_adapter(gpt, adapter, settings.get("id2label"))
     kept = {name: settings[name] for name in TASK_SETTINGS if name in settings}
+    if tokenizer:
+        kept["eos_token_id"] = _end(plan, tokenizer)
     save_model(gpt, folder, tokenizer, kept)
     print(folder)
 

@@ -45,7 +45,7 @@ class GPTConfig:
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+                raise ValueError(f"{name} must be an int, at least 1, got {value!r}")
         if self.emb_dim % self.n_heads:
             raise ValueError(
                 f"emb_dim must be divisible by n_heads, so that all heads have the "
@@ -61,7 +61,7 @@ class GPTConfig:
                 )
         if type(self.n_classes) is not int or self.n_classes < 0:
             raise ValueError(
-                f"n_classes must be a whole number >= 0, got {self.n_classes!r}"
+                f"n_classes must be an int, at least 0, got {self.n_classes!r}"
             )
         if self.n_classes and self.tied_head:
             raise ValueError("a classification head is never tied: set tied_head=False")

@@ -23,7 +23,7 @@ def find_model(name_or_path: str | Path) -> Path:
         FileNotFoundError: there is none; the message lists the models in bin/.
     """
     given = str(name_or_path)
-    is_name = given == Path(given).name
+    is_name = given == Path(given).name != ".."
     in_bin = (BIN / given, BIN / f"{given}.pth") if is_name else ()
     for path in (*in_bin, Path(given)):
         if given and path.exists() and path.resolve() != BIN:

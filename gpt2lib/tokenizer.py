@@ -319,10 +319,7 @@ class BPETokenizer:
 
         Ids are stored as in `_merge`; with a heap, it takes n log n steps.
         """
-        data = piece.encode()
-        if data in self.vocab:  # merging gives the same id
-            return (self.vocab[data],)
-        ids = [None, *map(self._byte_ids.__getitem__, data), None]
+        ids = [None, *map(self._byte_ids.__getitem__, piece.encode()), None]
         size_of, rank_of, size = self._size_of, self._rank.get, len(ids)
         # Rank and place in one integer: a fifth of the memory of a tuple.
         ranks = map(rank_of, zip(ids, ids[1:]))
@@ -455,8 +452,8 @@ def end_of_text(tokenizer: Tokenizer) -> int:
 
 
 def text_to_token_ids(text: str, tokenizer: Tokenizer) -> torch.Tensor:
-    """A text as ids (1, T) int64; <|endoftext|> in it becomes its single id."""
-    ids = tokenizer.encode(text, allowed_special={ENDOFTEXT}, disallowed_special=())
+    """A text as ids (1, T) int64; special tokens in it become their single ids."""
+    ids = tokenizer.encode(text, allowed_special="all", disallowed_special=())
     return torch.tensor([ids], dtype=torch.int64)
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from small import SMALL, lively, with_compatible_names
-from transformers import GPT2ForSequenceClassification
+from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from gpt2lib import GPTModel, generate, load_model, load_tokenizer, save_model
 from gpt2lib.data import IGNORED, pad
@@ -191,6 +191,32 @@ def test_a_language_model_does_not_classify_nor_a_classifier_write(
         classify(GPTModel(SMALL), ["hi"], tokenizer)
     with pytest.raises(ValueError, match="classification head for 2 classes"):
         generate(classifier, torch.tensor([[1]]), 1)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "padded_to"])
+@pytest.mark.parametrize("size", [0, -1, 1.5])
+def test_a_size_below_one_is_refused(classifier, tokenizer, name, size):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1"):
+        classify(classifier, ["hi", "win now"], tokenizer, **{name: size})
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "problem_type"),
+    [
+        (1, None),
+        (2, "regression"),
+        (3, "multi_label_classification"),
+    ],
+)
+def test_heads_that_do_not_choose_a_class_are_refused(
+    tmp_path, n_classes, problem_type
+):
+    size = {"vocab_size": 300, "n_positions": 24, "n_embd": 32, "n_head": 2}
+    head = {"num_labels": n_classes, "problem_type": problem_type}
+    theirs = GPT2ForSequenceClassification(GPT2Config(n_layer=1, **size, **head))
+    theirs.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="is for '.*choose one of several classes"):
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The verbs, and the program of the first README, on models small enough for a test."""
 
 import dataclasses
+import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,15 +11,18 @@ import pytest
 import torch
 from small import SMALL, lively, with_compatible_names
 from transformers import (
+    AutoTokenizer,
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
+    GPT2TokenizerFast,
 )
 
 from gpt2lib import GPTModel, files, load_model, save_model
 from gpt2lib import __main__ as program
 from gpt2lib.__main__ import main
 from gpt2lib.finetuning import alpaca_prompt, replace_head
+from gpt2lib.tokenizer import ENDOFTEXT, BPETokenizer
 
 PROMPT = "Nora looked at the"
 
@@ -141,6 +146,39 @@ def test_the_end_of_a_text_is_not_printed(pocket, tokenizer, capsys, monkeypatch
     assert generated(capsys) == f"{PROMPT}\n"
 
 
+@pytest.fixture
+def chat(tmp_path, story):
+    """A model of transformers that knows no token but one of its own, its end."""
+    end = "<|im_end|>"
+    tokenizer = BPETokenizer.train(story, 300, (ENDOFTEXT, end))
+    tokenizer.save(tmp_path / "tokens")
+    theirs = GPT2TokenizerFast.from_pretrained(tmp_path / "tokens", eos_token=end)
+    size = {"vocab_size": 300, "n_positions": 64, "n_embd": 32, "n_head": 2}
+    ids = {"bos_token_id": 0, "eos_token_id": theirs.eos_token_id}
+    model = GPT2LMHeadModel(GPT2Config(n_layer=1, **size, **ids))
+    with torch.no_grad():
+        model.transformer.ln_f.weight.zero_()
+        model.transformer.ln_f.bias.normal_()
+        model.transformer.wte.weight[theirs.eos_token_id] = model.transformer.ln_f.bias
+    model.save_pretrained(tmp_path / "chat")
+    theirs.save_pretrained(tmp_path / "chat")
+    return tmp_path / "chat"
+
+
+def test_a_text_ends_where_the_models_config_says(chat, capsys):
+    written = generated(capsys, "--model", str(chat), "--temperature", "0")
+    assert written == f"{PROMPT}\n"
+
+
+def test_export_keeps_special_tokens_and_the_end_of_a_text(chat, tmp_path):
+    assert main(["export", str(chat), str(tmp_path / "out")]) == 0
+    before, after = (AutoTokenizer.from_pretrained(f) for f in (chat, tmp_path / "out"))
+    text = "a tide<|im_end|><|endoftext|>"
+    assert after.encode(text) == before.encode(text)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["eos_token_id"] == before.eos_token_id != after.eos_token_id
+
+
 def test_ids_of_padding_rows_are_never_drawn(pocket, tokenizer, capsys):
     """A model whose vocabulary was padded, as nanoGPT's, writes real tokens alone."""
     cfg = dataclasses.replace(load_model(pocket).cfg, vocab_size=tokenizer.n_vocab + 99)
@@ -155,6 +193,7 @@ def test_a_tokenizer_of_another_model_is_said_before_anything_is_written(
     pocket, tokenizer, capsys
 ):
     cfg = dataclasses.replace(load_model(pocket).cfg, vocab_size=tokenizer.n_vocab - 9)
+    shutil.rmtree(pocket)
     save_model(GPTModel(cfg), pocket)
     tokenizer.save(pocket)
     for verb in (["generate", PROMPT], ["export", "pocket", str(pocket / "new")]):

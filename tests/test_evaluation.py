@@ -24,12 +24,15 @@ from gpt2lib.evaluation import (
     Question,
     compare,
     encode_question,
+    evaluate_task,
     figures_of,
     log_likelihoods,
     rolling_questions,
     wilson,
 )
 from gpt2lib.files import BIN, DATA
+from gpt2lib.finetuning import replace_head
+from gpt2lib.tokenizer import BPETokenizer
 
 LENGTH = 256
 END = 3071  # <|endoftext|>
@@ -474,6 +477,50 @@ def test_models_that_leave_out_different_rows_are_not_compared(
     done = command.run(*task, "--beside", short, "--skip-bad-rows", "--limit", 5)
     assert done.returncode == 1
     assert "so their items differ" in done.stderr
+
+
+def test_as_many_rows_left_out_are_not_the_same_ones(tmp_path):
+    """What is one token for the one model is too long for the other."""
+    for letter in "ab":
+        tokenizer = BPETokenizer.train(f"{letter * 16} " * 50, 270)
+        cfg = replace(POCKET, vocab_size=270, context_length=32, n_layers=1)
+        save_model(GPTModel(cfg), tmp_path / letter, tokenizer)
+    rows = [
+        {"context": "x", "endings": [letter * 40, "c"], "label": 0}
+        for letter in "axb"  # x is too long for both
+    ]
+    rows.insert(1, {"context": "x", "endings": ["c", "d"], "label": 1})
+    data = tmp_path / "choices.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    given = {"data": data, "skip_bad_rows": True}
+    one, other = (tmp_path / letter for letter in "ab")
+    assert evaluate_task(one, "choices", **given)["bad_rows"] == 2
+    assert evaluate_task(one, "choices", beside=one, **given)["items"] == 2
+    with pytest.raises(ValueError, match="2 rows and .*b 2, and not the same ones"):
+        evaluate_task(one, "choices", beside=other, **given)
+
+
+@pytest.mark.parametrize("wrong", ["a classifier", "without a tokenizer"])
+def test_the_other_model_is_checked_before_the_first_is_measured(
+    choices, tokenizer, tmp_path, monkeypatch, wrong
+):
+    model = GPTModel(replace(POCKET, n_layers=1))
+    if wrong == "a classifier":
+        save_model(replace_head(model, 2), tmp_path / "other", tokenizer)
+    else:
+        save_model(model, tmp_path / "other")
+    monkeypatch.setattr("gpt2lib.evaluation.evaluate.figures_of", pytest.fail)
+    with pytest.raises((ValueError, FileNotFoundError), match="other"):
+        evaluate_task("pocket", "choices", choices, beside=tmp_path / "other")
+
+
+def test_vocabularies_and_metrics_beside_texts_are_not_measured(tmp_path):
+    (tmp_path / "a.txt").write_text("Mia ran home.")
+    before = evaluate_task("pocket", "perplexity", tmp_path)
+    for name in ("merges.txt", "metrics.jsonl"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / name).write_text("t h\n")
+    assert evaluate_task("pocket", "perplexity", tmp_path) == before
 
 
 def test_perplexity_of_any_text(tmp_path):

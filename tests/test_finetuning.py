@@ -15,7 +15,7 @@ from test_pretraining import assert_same_weights, losses
 from test_training import TORCHRUN
 from transformers import GPT2ForSequenceClassification
 
-from gpt2lib import load_model, load_tokenizer
+from gpt2lib import load_model, load_tokenizer, save_model
 from gpt2lib.__main__ import main
 from gpt2lib.course.datasets.reasoning import problems, record
 from gpt2lib.finetuning import (
@@ -25,6 +25,7 @@ from gpt2lib.finetuning import (
     finetune,
     finetuning_rate,
     read_splits,
+    replace_head,
     texts_as_ids,
 )
 from gpt2lib.finetuning.finetune import model_card
@@ -299,6 +300,23 @@ def test_an_adapter_of_an_adapted_model_is_refused(messages, tmp_path):
         finetune("spam", messages, tmp_path / "out", train="lora", adapt=1)
     with pytest.raises(ValueError, match="adapt must be a whole number from 0"):
         finetune("spam", messages, tmp_path / "out", adapt=-1)
+
+
+def test_a_classifier_cannot_read_texts(messages, tmp_path):
+    save_model(replace_head(load_model(), 2), tmp_path / "ham", load_tokenizer())
+    with pytest.raises(ValueError, match="2 classes, but adapt needs a model that"):
+        finetune("spam", messages, tmp_path / "out", tmp_path / "ham", adapt=1)
+
+
+def test_a_run_inside_the_folder_of_its_data_is_refused(messages, tmp_path):
+    """It would be a second data file there, when the run ends or is resumed."""
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(messages, data)
+    for out in (data / "out", data):
+        with pytest.raises(ValueError, match="exactly one data file: choose a folder"):
+            finetune("spam", data, out)
+    assert [path.name for path in data.iterdir()] == [messages.name]
 
 
 def test_lora_leaves_its_adapter_and_a_merged_model(messages, tmp_path):

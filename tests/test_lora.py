@@ -102,9 +102,11 @@ def test_an_adapter_knows_the_weights_it_was_trained_on(tmp_path):
     for detour in (m for m in model.modules() if isinstance(m, LoRALinear)):
         detour.B.data.fill_(1)
     save_lora(model, path)
-    other = small()
+    other, scaled, longer = small(), small(), small()
     other.trf_blocks[0].att.W_qkv.weight.data *= 1.01
-    for wrong in (merge_lora(model), other):
+    scaled.final_norm.scale.data *= 1.01
+    longer.pos_emb.weight.data[-1] *= 1.01
+    for wrong in (merge_lora(model), other, scaled, longer):
         with pytest.raises(ValueError, match="trained on other weights than these"):
             load_lora(wrong, path)
         assert not has_lora(wrong)

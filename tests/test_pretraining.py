@@ -433,7 +433,7 @@ def test_a_batch_beyond_all_bounds_is_refused(data, tmp_path):
         (["--steps", 0], "steps must be a whole number from 1"),
         (["--checkpoint-every", 0], "checkpoint_every must be a whole number from 1"),
         (["--micro-batch-size", -1], "micro_batch_size must be a whole number from 1"),
-        (["--context-length", 0], "context_length must be a whole number >= 1"),
+        (["--context-length", 0], "context_length must be an int, at least 1"),
         (["--data", "nowhere.bin"], "no text at nowhere.bin"),
         (["--seed", 2**63], "seed must be a whole number from 0 to 2**63 - 1"),
         (["--out", __file__], "test_pretraining.py is a file"),

@@ -33,6 +33,7 @@ def state():
         ("model.ckpt.data-00000-of-00001", bytes(99), "a TensorFlow file"),
         ("saved_model.pb", b"\x08\x01\x12\x99" + bytes(99), "a TensorFlow file"),
         ("m.msgpack", b"\x81\xabtransformer\x84" + bytes(99), "a Flax file"),
+        ("gpt2_124M.bin", b"\xc6\xd74\x01\x03" + bytes(99), "a file of llm.c"),
         ("m.npy", b"\x93NUMPY\x01\0" + bytes(99), "a NumPy file"),
         ("m.parquet", b"PAR1" + bytes(99), "a parquet file"),
         ("m.pt", b"\x1f\x8b\x08\0" + bytes(99), "a compressed file"),

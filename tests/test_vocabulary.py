@@ -4,20 +4,24 @@ import json
 import pickle
 import re
 import unicodedata
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small import SMALL
 from test_tokenizer import NASTY, texts
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, GPT2TokenizerFast
 
 import gpt2lib.tokenizer
+from gpt2lib import GPTModel, save_model
 from gpt2lib.files import BIN
 from gpt2lib.tokenizer import (
     ENDOFTEXT,
     BPETokenizer,
+    byte_alphabet,
     end_of_text,
     get_gpt2_tokenizer,
     load_tokenizer,
@@ -310,12 +314,41 @@ def test_a_million_spaces_give_their_ids(our_gpt2, space, before, after):
     assert again.encode_ordinary(text) == ids[0].tolist()
 
 
-def test_special_tokens_but_the_end_of_text_are_typed_as_text(story):
-    tokenizer = BPETokenizer.train(story, 300, ("<|endoftext|>", "<|pad|>"))
-    ids = text_to_token_ids("a<|pad|>b<|endoftext|>", tokenizer)[0].tolist()
-    assert ids[-1] == tokenizer.eot_token
-    assert tokenizer.special_tokens["<|pad|>"] not in ids
-    assert tokenizer.decode(ids) == "a<|pad|>b<|endoftext|>"
+def test_all_special_tokens_become_single_ids_as_in_transformers(story, tmp_path):
+    tokenizer = BPETokenizer.train(story, 300, ("<|endoftext|>", "<|user|>"))
+    save_model(GPTModel(replace(SMALL, vocab_size=300)), tmp_path, tokenizer)
+    text = "<|user|>a tide<|endoftext|><|user|>"
+    ids = text_to_token_ids(text, load_tokenizer(tmp_path))[0].tolist()
+    assert ids.count(tokenizer.special_tokens["<|user|>"]) == 2
+    assert ids == AutoTokenizer.from_pretrained(tmp_path).encode(text)
+
+
+def test_without_further_special_tokens_no_file_says_so(story, tmp_path):
+    BPETokenizer.train(story, 300, ("<|endoftext|>", "<|user|>")).save(tmp_path)
+    assert (tmp_path / "added_tokens.json").exists()
+    BPETokenizer.train(story, 300).save(tmp_path)
+    assert not (tmp_path / "added_tokens.json").exists()
+
+
+def test_a_token_that_no_merges_reach_is_not_used():
+    """As in transformers; a and bc are merged last, after a and b are one."""
+    vocab = {bytes([byte]): id for id, byte in enumerate(byte_alphabet())}
+    vocab |= {b"ab": 256, b"bc": 257, b"abc": 258}
+    merges = [(b"a", b"b"), (b"b", b"c"), (b"a", b"bc")]
+    tokenizer = BPETokenizer(vocab, merges, {"<|endoftext|>": 259})
+    assert tokenizer.encode("abc") == [256, vocab[b"c"]]
+    assert tokenizer.encode("bc") == [257]
+
+
+@pytest.mark.parametrize("setting", ["add_bos_token", "add_eos_token"])
+def test_a_tokenizer_that_adds_to_every_text_is_refused(story, tmp_path, setting):
+    BPETokenizer.train(story, 300).save(tmp_path)
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text(json.dumps({setting: False}))
+    load_tokenizer(tmp_path)
+    config.write_text(json.dumps({setting: True}))
+    with pytest.raises(ValueError, match=f"tokenizer_config.json sets {setting}"):
+        load_tokenizer(tmp_path)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

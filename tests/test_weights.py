@@ -634,7 +634,7 @@ def test_transformers_knows_the_classes_of_what_we_save(n_classes, tmp_path):
     ("settings", "message"),
     [
         ({"n_embd": 3}, "settings n_embd follow from the model"),
-        ({"eos_token_id": 5, "n_layer": 9}, "settings n_layer.* eos_token_id"),
+        ({"eos_token_id": 10**6, "n_layer": 9}, "settings n_layer.* eos_token_id"),
         ({"finetuning_task": 5}, "finetuning_task must be a name, got 5"),
         ({"id2label": ["ham", "spam"]}, "id2label must name each class"),
         ({"id2label": {0: 1}}, "id2label must name each class"),
@@ -1058,3 +1058,31 @@ def test_device_check(monkeypatch):
     assert perform_non_cpu_backend_check() == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert perform_non_cpu_backend_check(raise_on_non_availability=True) == "cuda"
+
+
+def test_two_dots_are_the_folder_above(tmp_path, monkeypatch):
+    (tmp_path / "models" / "run").mkdir(parents=True)
+    save_model(built(SMALL), tmp_path / "models")
+    monkeypatch.chdir(tmp_path / "models" / "run")
+    assert load_model("..").cfg == SMALL
+    with pytest.raises(FileNotFoundError, match=r"no weights"):
+        load_model(".")
+
+
+def test_the_tokenizer_of_another_model_does_not_stay(tmp_path, tokenizer):
+    """Without its own, the folder's would from now on be taken for the model's."""
+    cfg = dataclasses.replace(SMALL, vocab_size=400)
+    save_model(built(cfg), tmp_path, tokenizer)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    other = built(dataclasses.replace(SMALL, vocab_size=50257))
+    with pytest.raises(ValueError, match="has the tokenizer of a model with 400 ids"):
+        save_model(other, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    save_model(built(cfg), tmp_path)  # its own stays
+    assert load_tokenizer(tmp_path).n_vocab == tokenizer.n_vocab
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16", "int8"])
+def test_an_unknown_device_is_said_in_every_precision(precision):
+    with pytest.raises(ValueError, match="device 'CPU' is not available.*: cpu"):
+        load_model(device="CPU", precision=precision)

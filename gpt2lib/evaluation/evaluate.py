@@ -11,7 +11,7 @@ from gpt2lib.evaluation.figures import Figure, described
 from gpt2lib.evaluation.tasks import BENCHMARKS, Benchmark, figures_of
 from gpt2lib.tokenizer import tokenizer_of
 from gpt2lib.training.trainer import check_whole
-from gpt2lib.weights.loading import load_model
+from gpt2lib.weights.loading import load_model, plan_loading
 from gpt2lib.weights.vocabulary import check_tokenizer_fits
 
 
@@ -57,26 +57,23 @@ def evaluate_task(
         if value is not None:
             check_whole(name, value)
     paths = _sources(BENCHMARKS[task], task, data)
-    if beside is not None:
-        files.find_model(beside)  # before the first one takes its time
-    options = (stride, limit, skip_bad_rows, precision, device)
-    items, bad, figures = _measured(model, task, paths, *options)
-    result = {"task": task, "model": str(model), "items": items}
+    options = (task, paths, stride, limit, skip_bad_rows)
+    ours = _Asked(model, *options)
+    result = {"task": task, "model": str(model), "items": len(ours.items)}
     if skip_bad_rows:
-        result["bad_rows"] = bad
+        result["bad_rows"] = ours.bad
     others: dict[str, Figure] = {}
     if beside is not None:
-        _, left_out, others = _measured(beside, task, paths, *options)
-        if left_out != bad:
-            raise ValueError(
-                f"{model} cannot use {bad} rows and {beside} {left_out}, so their "
-                "items differ: remove the rows that either cannot use"
-            )
+        theirs = _Asked(beside, *options)
+        _check_same_rows(ours, theirs)
         result["beside"] = str(beside)
+    figures = ours.figures(precision, device)
+    if beside is not None:
+        others = theirs.figures(precision, device)
     published = BENCHMARKS[task].published.get(Path(model).name, {})
     for name, figure in figures.items():
         result |= described(name, figure, others.get(name))
-        if len(figure.top) != items:
+        if len(figure.top) != len(ours.items):
             result[f"{name}_items"] = len(figure.top)
         if name in published:
             result[f"{name}_published"] = published[name]
@@ -100,24 +97,37 @@ def _sources(benchmark: type[Benchmark], task, data):
     return paths
 
 
-def _measured(
-    name, task, paths, stride, limit, skip_bad_rows, precision, device
-) -> tuple[int, int, dict[str, Figure]]:
-    """The number of items, that of rows left out, and the figures of one model."""
-    path = files.find_model(name)
-    tokenizer = tokenizer_of(path)
-    model = load_model(path, device=find_device(device), precision=precision)
-    if model.cfg.n_classes:
+class _Asked:
+    """A model and its items; what can be refused is, before anything takes long."""
+
+    def __init__(self, name, task, paths, stride, limit, skip_bad_rows):
+        self.name = name
+        self.path = files.find_model(name)
+        cfg, tokenizer = plan_loading(self.path).config, tokenizer_of(self.path)
+        if cfg.n_classes:
+            raise ValueError(
+                f"{name} has a classification head for {cfg.n_classes} classes and "
+                "cannot predict text: evaluate the model it was finetuned from"
+            )
+        check_tokenizer_fits(tokenizer, cfg.vocab_size)
+        self.benchmark = BENCHMARKS[task](tokenizer, cfg.context_length, stride)
+        read = [self.benchmark.read(path, skip_bad_rows) for path in paths]
+        self.items = [*chain.from_iterable(found[:limit] for found, _ in read)]
+        self.bad = sum(bad for _, bad in read)
+
+    def figures(self, precision, device) -> dict[str, Figure]:
+        model = load_model(self.path, device=find_device(device), precision=precision)
+        return figures_of(model, self.benchmark, self.items, progress=True)
+
+
+def _check_same_rows(ours, theirs):
+    """Refuses a comparison of which one side has left out other rows."""
+    if ours.benchmark.used != theirs.benchmark.used:
         raise ValueError(
-            f"{name} has a classification head for {model.cfg.n_classes} classes and "
-            "cannot predict text: evaluate the model it was finetuned from"
+            f"{ours.name} cannot use {ours.bad} rows and {theirs.name} {theirs.bad}, "
+            "and not the same ones, so their items differ: remove the rows that either "
+            "cannot use"
         )
-    check_tokenizer_fits(tokenizer, model.cfg.vocab_size)
-    benchmark = BENCHMARKS[task](tokenizer, model.cfg.context_length, stride)
-    read = [benchmark.read(path, skip_bad_rows) for path in paths]
-    items = [*chain.from_iterable(found[:limit] for found, _ in read)]
-    figures = figures_of(model, benchmark, items, progress=True)
-    return len(items), sum(bad for _, bad in read), figures
 
 
 def _finite(value):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from gpt2lib.data import pad
 from gpt2lib.generate import check_logits, evaluating
 from gpt2lib.model import GPTModel
-from gpt2lib.tokenizer import ENDOFTEXT, Tokenizer, end_of_text
+from gpt2lib.tokenizer import Tokenizer, end_of_text
 
 IDS_AT_ONCE = 1024  # in a batch: enough to keep a processor's cores busy
 SPREAD = 8  # ids by which shared contexts of a batch may differ in length
@@ -44,9 +44,7 @@ def encode_question(
     """
 
     def encode(text):
-        return tokenizer.encode(
-            text, allowed_special={ENDOFTEXT}, disallowed_special=()
-        )
+        return tokenizer.encode(text, allowed_special="all", disallowed_special=())
 
     stem = context.rstrip()
     ids = encode(stem)

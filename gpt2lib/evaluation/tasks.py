@@ -20,7 +20,7 @@ from gpt2lib.evaluation.likelihood import (
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import ENDOFTEXT, Tokenizer, end_of_text
 from gpt2lib.training.records import read_records
-from gpt2lib.training.texts import read_texts
+from gpt2lib.training.texts import is_text_file, read_texts
 
 Answers = list[list[Likelihood]]  # for every question of an item, of its endings
 
@@ -66,6 +66,7 @@ class Benchmark(ABC):
     Attributes:
         sources: files or folders in data/ that are used if none is given.
         published: figures that others report, by model and name, as fractions.
+        used: for each row that was parsed, whether it was usable.
     """
 
     sources: tuple[str, ...] = ()
@@ -75,10 +76,18 @@ class Benchmark(ABC):
         self.tokenizer = tokenizer
         self.length = length
         self.stride = stride
+        self.used: list[bool] = []
 
     def read(self, path: Path, skip_bad_rows: bool) -> tuple[list, int]:
         """All items of a file, and the number of rows left out."""
-        return read_records(path, self.parse, skip_bad_rows)
+
+        def parse(record):
+            self.used.append(False)
+            item = self.parse(record)
+            self.used[-1] = True
+            return item
+
+        return read_records(path, parse, skip_bad_rows)
 
     @abstractmethod
     def parse(self, record: Any) -> Any:
@@ -242,7 +251,7 @@ class Perplexity(Benchmark):
             elif lines := _wikitext(file):
                 items += [self.document(undo_spaces(t), t) for t in _articles(lines)]
             else:
-                found, left_out = read_records(file, self.parse, skip_bad_rows)
+                found, left_out = super().read(file, skip_bad_rows)
                 items, bad = items + found, bad + left_out
         if not items:
             raise ValueError(f"{path} has no text: give a file or folder with some")
@@ -254,9 +263,7 @@ class Perplexity(Benchmark):
 
     def document(self, text: str, counted: str) -> Document:
         """The windows of a text; words and bytes are those of `counted`."""
-        ids = self.tokenizer.encode(
-            text, allowed_special={ENDOFTEXT}, disallowed_special=()
-        )
+        ids = self.tokenizer.encode(text, allowed_special="all", disallowed_special=())
         if not ids:
             raise ValueError("the text is empty")
         start = end_of_text(self.tokenizer)
@@ -333,12 +340,12 @@ def _text_files(path):
     files.check_given(path)
     if path.is_file():
         return [path]
-    kinds = (".txt", ".jsonl", ".ndjson", ".parquet")
-    found = [] if not path.is_dir() else list(files.visible_files(path))
-    found = [file for file in found if file.suffix.lower() in kinds]
+    there = [] if not path.is_dir() else list(files.visible_files(path))
+    found = [f for f in there if is_text_file(f) or f.suffix.lower() == ".parquet"]
     if not found:
         raise FileNotFoundError(
-            f"no text at {path}: give a file or folder of {', '.join(kinds)}"
+            f"no text at {path}: give a file or folder of .txt, .jsonl, .ndjson or "
+            ".parquet"
         )
     return found
 

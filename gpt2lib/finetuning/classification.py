@@ -18,7 +18,7 @@ from gpt2lib.data import IGNORED, Example, pad
 from gpt2lib.evaluation.figures import Figure, described
 from gpt2lib.finetuning.responses import check_are_texts
 from gpt2lib.finetuning.tasks import Task
-from gpt2lib.generate import evaluating
+from gpt2lib.generate import check_int, evaluating
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import Tokenizer, end_of_text
 
@@ -121,9 +121,12 @@ def classify(
 
     Raises:
         TypeError: one text in place of several.
-        ValueError: the model has no classification head.
+        ValueError: the model has no classification head, or a size below 1.
     """
     check_are_texts(texts)
+    check_int("batch_size", batch_size)
+    if padded_to is not None:
+        check_int("padded_to", padded_to)
     if not model.cfg.n_classes:
         raise ValueError("this model has no classification head: use a finetuned one")
     longest = padded_to or model.cfg.context_length

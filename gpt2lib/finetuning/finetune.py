@@ -116,15 +116,15 @@ def finetune(
     options = {n: settings.pop(n) for n in ONLY_FOR.keys() & settings.keys()}
     choices = {"balance": balance, "adapt": adapt}
     _check_choices(task, train, choices, options, epochs, batch_size, settings)
-    device = find_device(device)
+    device, file = find_device(device), _apart(data, out)
     path = files.find_model(model)
     gpt, tokenizer = load_model(path), tokenizer_of(path)
     job = TASKS[task](tokenizer, gpt.cfg.context_length, **options)
-    _check_model(job, model, gpt.cfg, train)
+    _check_model(job, model, gpt.cfg, train, adapt)
     seed = settings.get("seed", 0)
-    splits, counts = read_splits(job, data, balance, skip_bad_rows, seed)
+    splits, counts = read_splits(job, file, balance, skip_bad_rows, seed)
     facts: dict[str, Any] = {"task": task, "base": str(model), "train": train}
-    facts |= {"data": _hash(data), "batch_size": batch_size} | choices | job.chosen()
+    facts |= {"data": _hash(file), "batch_size": batch_size} | choices | job.chosen()
     rate = job.rate * finetuning_rate(gpt.cfg.n_params, train)
     steps = math.ceil(len(splits["training"]) / batch_size) * (epochs or job.epochs)
     usual = job.training | {"learning_rate": rate}
@@ -142,9 +142,20 @@ def finetune(
         figures |= counts
         figures |= train_best(trainer, batches, job, splits, Path(out), tokenizer)
         figures |= measure_beside(job, gpt, path, splits)
-        card = model_card(Path(out), data, trainer.facts, figures)
+        card = model_card(Path(out), file, trainer.facts, figures)
         files.write_text(Path(out) / "README.md", card)
     return figures
+
+
+def _apart(data, out):
+    """The file of examples, which must not be in a folder that gets more files."""
+    files.check_named(out)
+    if Path(data).is_dir() and Path(out).resolve().is_relative_to(Path(data).resolve()):
+        raise ValueError(
+            f"{out} is in {data}, which must go on holding exactly one data file: "
+            "choose a folder elsewhere, or give the file itself"
+        )
+    return find_records(data)
 
 
 def _check_folder(out, work, adapt, tokenizer):
@@ -207,13 +218,13 @@ def _check_choices(task, train, choices, options, epochs, batch_size, settings):
         )
 
 
-def _check_model(job, name, cfg, train):
+def _check_model(job, name, cfg, train, adapt):
     """Refuses at once a model that cannot be trained for the task."""
-    if job.has_base and cfg.n_classes:
+    if cfg.n_classes and (job.has_base or adapt):
         raise ValueError(
-            f"{name} has a classification head for {cfg.n_classes} classes, but the "
-            f"task {job.name} needs a model that predicts tokens: use the one it was "
-            "finetuned from"
+            f"{name} has a classification head for {cfg.n_classes} classes, but "
+            f"{'adapt' if adapt else f'the task {job.name}'} needs a model that "
+            "predicts tokens: use the one it was finetuned from"
         )
     if job.has_base and cfg.tied_head and train == "head":
         raise ValueError(
@@ -389,9 +400,9 @@ def read_kept(model: GPTModel, path: Path) -> dict[str, torch.Tensor]:
     return kept
 
 
-def _hash(data):
-    with open(find_records(data), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hash(file):
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def save_for(job: Task, model: GPTModel, out: Path, tokenizer: Tokenizer) -> None:
@@ -405,7 +416,7 @@ def save_for(job: Task, model: GPTModel, out: Path, tokenizer: Tokenizer) -> Non
 
 
 def model_card(
-    out: Path, data: str | Path, facts: dict[str, Any], figures: dict[str, Any]
+    out: Path, file: Path, facts: dict[str, Any], figures: dict[str, Any]
 ) -> str:
     """The model card of a finetuned model, in Markdown."""
     settings = "\n".join(f"- {name}: {value}" for name, value in facts.items())
@@ -417,7 +428,7 @@ def model_card(
         base=facts["base"],
         settings=settings,
         table="\n".join(rows),
-        file=find_records(data).name,
+        file=file.name,
     )
     # If the locale is not UTF-8, file names hold undecodable bytes as surrogates.
     return card.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -21,6 +21,7 @@ from gpt2lib.weights.tensors import FLOATS, check_task, read_adapter, write_tens
 from gpt2lib.weights.untrusted import quoted
 
 RANK, ALPHA = 8, 16
+BASE = "base_weights"  # where an adapter names those it was trained on
 PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")
 
 
@@ -126,7 +127,7 @@ def save_lora(
         raise ValueError("the model has no LoRA layers to save: add_lora(model) first")
     layer = detours[0][2]
     facts = {"lora_alpha": str(layer.scale * len(layer.A))}
-    facts |= {"settings": json.dumps(settings or {}), "base": _mark_of(model)}
+    facts |= {"settings": json.dumps(settings or {}), BASE: _mark_of(model)}
     with files.atomic_write(path) as temporary:
         write_tensors(trained, temporary, facts)
 
@@ -171,7 +172,7 @@ def _check_fits(path, tensors, facts, model, rank):
         raise ValueError(
             f"{path} has values that are not finite floats: train it again"
         )
-    if facts.get("base", _mark_of(model)) != _mark_of(model):
+    if BASE in facts and facts[BASE] != _mark_of(model):
         raise ValueError(
             f"{path} was trained on other weights than these: load it into the model "
             "it was trained on, which does not contain it yet"
@@ -179,14 +180,13 @@ def _check_fits(path, tensors, facts, model, rank):
 
 
 def _mark_of(model):
-    """A hash of the weights that LoRA layers stand beside, in any precision."""
+    """A hash of all weights but those an adapter holds, in any precision."""
+    own = ("out_head.weight",) if model.cfg.n_classes else ()
     digest = hashlib.sha256()
-    for block in model.trf_blocks:
-        for name in PROJECTIONS:
-            if linear := getattr(block.att, name, None):
-                weight = getattr(linear, "linear", linear).weight.detach()
-                numbers = weight.bfloat16().contiguous().view(torch.int16)
-                digest.update(numbers.cpu().numpy())
+    for name, parameter in model.named_parameters():
+        if name not in own and not name.endswith((".A", ".B")):
+            numbers = parameter.detach().bfloat16().contiguous().view(torch.int16)
+            digest.update(numbers.cpu().numpy())
     return digest.hexdigest()[:16]
 
 

@@ -300,7 +300,9 @@ class ReinforcementTask(Task):
         for name in ("kl", "clip"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be a number >= 0, got {value!r}")
+                raise ValueError(
+                    f"{name} must be a number >= 0 (an int or float), got {value!r}"
+                )
 
     def parse(self, record: dict) -> Verifiable:
         return parse_verifiable(record)

@@ -37,7 +37,8 @@ def check_whole(name: str, value: object, lowest: int = 1) -> None:
     """Raises a ValueError unless `value` is a whole number, at least `lowest`."""
     if type(value) is not int or not lowest <= value < 2**63:
         raise ValueError(
-            f"{name} must be a whole number from {lowest} to 2**63 - 1, got {value!r}"
+            f"{name} must be a whole number from {lowest} to 2**63 - 1 (an int), got "
+            f"{value!r}"
         )
 
 
@@ -85,7 +86,9 @@ class TrainingSettings:
         for name in ("learning_rate", "clip", "final_rate", "weight_decay"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not value >= 0:
-                raise ValueError(f"{name} must be a number >= 0, got {value!r}")
+                raise ValueError(
+                    f"{name} must be a number >= 0 (an int or float), got {value!r}"
+                )
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
         if not self.clip > 0:

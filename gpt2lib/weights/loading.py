@@ -125,12 +125,13 @@ def _check_precision(precision, device):
     """Whether to prepare the weights for inference; ValueError if impossible."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}")
-    if precision == "int8" and not str(device).startswith("cpu"):
+    if precision == "int8" and not str(device).lower().startswith("cpu"):
         raise ValueError(
             f"int8 is for the CPU, got device {str(device)!r}: use bfloat16 or float16"
         )
+    device = find_device(device)
     warn_if_emulated(precision, device)
-    return find_device(device).type == "cpu" and precision in PREPARED
+    return device.type == "cpu" and precision in PREPARED
 
 
 def _take(plan, tensors, device, dtype):
@@ -305,6 +306,7 @@ def _infer_config(tensors, given, layout, path):
             f"{path}: the config contradicts the tensors "
             f"({'; '.join(contradictions)}): use the config that belongs to them"
         )
+    _check_classes(given, known.get("n_classes", 0), path)
     known = settings | known
     known.setdefault("emb_dim", GPTConfig.emb_dim)  # its absence is reported later
     guessed = "n_heads" not in known
@@ -324,6 +326,17 @@ def _infer_config(tensors, given, layout, path):
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return cfg, guessed and (cfg.emb_dim, cfg.n_layers) not in PUBLISHED
+
+
+def _check_classes(given, n_classes, path):
+    """Refuses a head that does not choose one of several classes."""
+    kind = "regression" if n_classes == 1 else "single_label_classification"
+    kind = given.get("problem_type") or kind
+    if n_classes and kind != "single_label_classification":
+        raise ValueError(
+            f"{path} is for {quoted(kind)}, but gpt2lib's classifiers choose one of "
+            "several classes: use it with transformers"
+        )
 
 
 def _measure(tensors, given, layout, path):

@@ -17,8 +17,8 @@ from gpt2lib.weights.layouts import (
     tensor_shapes,
 )
 from gpt2lib.weights.tensors import check_task, write_tensors
-from gpt2lib.weights.untrusted import some
-from gpt2lib.weights.vocabulary import check_tokenizer_fits
+from gpt2lib.weights.untrusted import read_json, some
+from gpt2lib.weights.vocabulary import check_tokenizer_fits, has_tokenizer
 
 
 def save_model(
@@ -35,9 +35,9 @@ def save_model(
         settings: more entries for config.json.
 
     Raises:
-        ValueError: no folder, a tokenizer that cannot be saved or has more ids than the
-            model, settings that it could not be loaded with, LoRA layers, or weights
-            prepared for inference.
+        ValueError: no folder, or one with another model's tokenizer; a tokenizer that
+            cannot be saved or has more ids than the model, settings that it could not
+            be loaded with, LoRA layers, or weights prepared for inference.
     """
     check_not_prepared(model, "saved")
     files.check_named(folder)
@@ -47,6 +47,8 @@ def save_model(
             'load_tokenizer("gpt2"), after "python -m gpt2lib download gpt2"'
         )
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    if tokenizer is None:
+        _check_no_other_tokenizer(Path(folder), model)
     tensors = _hugging_face_tensors(model)
     config = _hugging_face_config(model, tokenizer)
     config = _with_settings(config, _readable(settings or {}, folder), model.cfg)
@@ -61,6 +63,18 @@ def save_model(
         write_tensors(tensors, weights_file, {"format": "pt"})
     if tokenizer is not None:
         tokenizer.save(folder)
+
+
+def _check_no_other_tokenizer(folder, model):
+    """Refuses a folder whose tokenizer would from now on belong to another model."""
+    config, vocab_size = folder / "config.json", model.cfg.vocab_size
+    if config.is_file() and has_tokenizer(folder):
+        there = read_json(config).get("vocab_size", vocab_size)
+        if there != vocab_size:
+            raise ValueError(
+                f"{folder} has the tokenizer of a model with {there} ids, this one has "
+                f"{vocab_size}: pass its own tokenizer, or choose another folder"
+            )
 
 
 def _hugging_face_tensors(model):
@@ -134,7 +148,13 @@ def _hugging_face_config(model, tokenizer):
 
 def _with_settings(own, settings, cfg):
     """A config with more entries, which may not contradict it."""
-    clash = [name for name in own if settings.get(name, own[name]) != own[name]]
+    free = {"eos_token_id": range(cfg.vocab_size)}  # a chat's end is a token of its own
+    clash = [
+        name
+        for name, value in own.items()
+        if settings.get(name, value) != value
+        and settings[name] not in free.get(name, ())
+    ]
     if clash:
         raise ValueError(
             f"the settings {some(clash)} follow from the model and its tokenizer: "

@@ -60,6 +60,12 @@ OTHER_WEIGHTS = (
     ),
     Format("a GGUF file of llama.cpp", rb"GGUF", r"\.gguf$", ORIGINAL),
     Format("a GGML file of llama.cpp", rb"lmgg|fmgg|tjgg", r"\.ggml$|^ggml-", ORIGINAL),
+    Format(
+        "a file of llm.c",
+        rb"\xc6\xd74\x01",
+        NEVER,
+        "write the model for transformers with llm.c's dev/eval/export_hf.py",
+    ),
     Format("an ONNX file", rb"\x08[\x03-\x20][\x12\x1a\x22\x3a]", r"\.onnx$", ORIGINAL),
     Format("a Keras file (HDF5)", rb"\x89HDF", r"\.(h5|hdf5|keras)$", ORIGINAL),
     Format(

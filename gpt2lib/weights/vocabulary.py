@@ -20,6 +20,7 @@ from gpt2lib.weights.untrusted import quoted, read_json, read_text, shown
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
 IN_ONE_FILE = "tokenizer.json"
+ADDED = "added_tokens.json"
 OTHER_FILES = {
     "vocab.txt": "WordPiece, as BERT's",
     "*.spm": "SentencePiece",
@@ -78,9 +79,7 @@ def read_vocabulary(
     """
     folder = Path(folder)
     try:
-        config = folder / "tokenizer_config.json"
-        if config.is_file() and read_json(config).get("add_prefix_space"):
-            raise ValueError("tokenizer_config.json sets add_prefix_space")
+        _check_adds_nothing(folder / "tokenizer_config.json")
         if (folder / IN_ONE_FILE).is_file():
             found: Vocabulary = _read_one_file(read_json(folder / IN_ONE_FILE))
         else:
@@ -94,6 +93,14 @@ def read_vocabulary(
         ) from error
 
 
+def _check_adds_nothing(config):
+    """Refuses a tokenizer that adds to every text."""
+    settings = read_json(config) if config.is_file() else {}
+    for name in ("add_prefix_space", "add_bos_token", "add_eos_token"):
+        if settings.get(name):
+            raise ValueError(f"{config.name} sets {name}")
+
+
 def _read_two_files(folder):
     missing = [name for name in TOKENIZER_FILES if not (folder / name).is_file()]
     other = other_tokenizer(folder)
@@ -105,7 +112,7 @@ def _read_two_files(folder):
             "them there or download the model again"
         )
     vocab, merges = (folder / name for name in TOKENIZER_FILES)
-    added = folder / "added_tokens.json"
+    added = folder / ADDED
     lines = read_text(merges).split("\n")
     return Vocabulary(
         read_json(vocab),
@@ -200,7 +207,10 @@ def write_vocabulary(
     special_tokens: dict[str, int],
     alphabet: dict[int, str],
 ) -> None:
-    """Writes vocab.json and merges.txt as Hugging Face's GPT-2 tokenizer does."""
+    """Writes vocab.json and merges.txt as Hugging Face's GPT-2 tokenizer does.
+
+    It finds special tokens other than <|endoftext|> in added_tokens.json alone.
+    """
     written = {token: "".join(alphabet[byte] for byte in token) for token in vocab}
     ids = {written[token]: id for token, id in vocab.items()} | special_tokens
     lines = [f"{written[left]} {written[right]}\n" for left, right in merges]
@@ -208,7 +218,10 @@ def write_vocabulary(
     text = json.dumps(ids, ensure_ascii=False) + "\n"
     files.write_text(folder / "vocab.json", text)
     files.write_text(folder / "merges.txt", "#version: 0.2\n" + "".join(lines))
-    for name in (IN_ONE_FILE, "added_tokens.json"):  # they would take precedence
+    added = {text: id for text, id in special_tokens.items() if text != "<|endoftext|>"}
+    if added:
+        files.write_text(folder / ADDED, json.dumps(added, ensure_ascii=False) + "\n")
+    for name in (IN_ONE_FILE, *([] if added else [ADDED])):  # they take precedence
         (folder / name).unlink(missing_ok=True)
 
 
