@@ -63,7 +63,7 @@ class ShuffledWindows:
         document_end: the id of <|endoftext|>; None if the text has none.
 
     Raises:
-        ValueError: too few ids for one window.
+        ValueError: too few ids for one window, or a batch_size below 1.
     """
 
     def __init__(
@@ -75,6 +75,8 @@ class ShuffledWindows:
         document_end: int | None = None,
     ):
         sliding_windows(ids[: context_length + 1], context_length)  # its checks
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.ids = ids
         self.context_length = context_length
         self.batch_size = batch_size

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2lib.data import sliding_windows
+from gpt2lib.data import PaddedBatches, ShuffledWindows, sliding_windows
 
 
 @given(st.integers(2, 60), st.integers(1, 12), st.integers(1, 15))
@@ -47,3 +47,11 @@ def test_too_short_a_text_names_both_numbers():
 def test_impossible_windows_are_refused(ids, context_length, stride):
     with pytest.raises(ValueError, match="got"):
         sliding_windows(ids, context_length, stride)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_batches_of_nothing_are_refused(size):
+    with pytest.raises(ValueError, match=f"batch_size .*at least 1.* {size}"):
+        ShuffledWindows(torch.arange(9), 4, batch_size=size)
+    with pytest.raises(ValueError, match=f"batch_size .*at least 1.* {size}"):
+        PaddedBatches([([1], [2])], batch_size=size)
