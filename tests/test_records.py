@@ -68,9 +68,9 @@ def test_the_hubs_messages_are_parquet_and_end_in_a_line_break(tmp_path):
 def test_a_csv_has_a_header_quotes_and_texts_of_several_lines(tmp_path, end):
     path = tmp_path / "messages.csv"
     texts = ['See you,\n"at 7"?', "Win £5"]
-    rows = [["", "label", "text"], ["0", "ham", texts[0]], ["1", "1", texts[1]]]
+    rows = [["label", "", "text"], ["ham", "0", texts[0]], ["1", "1", texts[1]]]
     with open(path, "w", encoding="utf-8-sig", newline="") as file:
-        csv.writer(file, lineterminator=end).writerows(rows)  # as pandas does
+        csv.writer(file, lineterminator=end).writerows(rows)
     read, bad = read_records(path, parse_message)
     assert read == [Message(text, i) for i, text in enumerate(texts)]
     assert bad == 0
