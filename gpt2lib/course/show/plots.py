@@ -3,6 +3,7 @@
 import torch
 from IPython.display import clear_output
 from matplotlib import pyplot as plt
+from matplotlib.transforms import Bbox
 
 from gpt2lib.course.show.style import BLUE, COLOURS, GREEN, GREY, ORANGE, RED
 from gpt2lib.generate import keep_top_k, keep_top_p
@@ -124,7 +125,8 @@ def intervals(figures, xlabel="", title="", number="{:.1%}"):
         )
     axis.set_yticks(range(len(figures)), figures)
     axis.set_ylim(len(figures) - 0.4, -0.6)
-    axis.margins(x=0.2)
+    left, right = axis.get_xlim()
+    axis.set_xlim(left - 0.15 * (right - left), right + 0.28 * (right - left))
     axis.set(xlabel=xlabel, title=title)
     low = min(low for _, low, _ in figures.values())
     high = max(high for _, _, high in figures.values())
@@ -170,12 +172,38 @@ def places(groups, title=""):
     for (name, points), colour, marker in zip(groups.items(), COLOURS, "os^Dv"):
         xs, ys = zip(*points.values())
         axis.scatter(xs, ys, 26, color=colour, marker=marker, label=name)
-        for label, place in points.items():
-            axis.annotate(label, place, (4, 3), textcoords="offset points", size=8)
     axis.set(title=title, xticks=[], yticks=[])
     axis.set(xlabel="first direction", ylabel="second direction")
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _label(axis, [point for points in groups.values() for point in points.items()])
     plt.show()
+
+
+def _label(axis, points):
+    """Writes the label of each point at that corner of it where it covers least."""
+    axis.figure.canvas.draw()  # only now is it known how large everything is
+    spots = axis.transData.transform([place for _, place in points])
+    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in spots]
+    for text, place in points:
+        labels = [
+            axis.annotate(
+                text,
+                place,
+                (x, y),
+                textcoords="offset points",
+                size=8,
+                ha="left" if x > 0 else "right",
+                va="bottom" if y > 0 else "top",
+            )
+            for x, y in ((4, 3), (-4, 3), (4, -3), (-4, -3))
+        ]
+        boxes = [label.get_window_extent() for label in labels]
+        covered = [box.count_overlaps(taken) for box in boxes]
+        outside = [box.x1 > axis.bbox.x1 for box in boxes]
+        best = min(range(len(boxes)), key=lambda i: covered[i] + outside[i])
+        taken.append(boxes[best])
+        for label in labels[:best] + labels[best + 1 :]:
+            label.remove()
 
 
 def clouds(panels):
