@@ -135,7 +135,12 @@ PROMPTS = [[3, 4, 5], [6], [7] * 11, [1, 2, 3, 4], [8, 9, 1], [90] * 20]
 
 @pytest.mark.parametrize("batch_size", [2, 64])
 @pytest.mark.parametrize("eos_id", [None, "met"])
-def test_ragged_prompts_get_what_each_gets_alone(model, batch_size, eos_id):
+@pytest.mark.parametrize("room", [1, 32])
+def test_ragged_prompts_get_what_each_gets_alone(
+    model, batch_size, eos_id, room, monkeypatch
+):
+    monkeypatch.setattr("gpt2lib.finetuning.responses.ROOM", room)  # caches grow
+
     def alone(ids, new):
         said = generate(model, torch.tensor([ids]), new, eos_id=eos_id)
         return said[0, len(ids) :].tolist()
@@ -149,8 +154,8 @@ def test_ragged_prompts_get_what_each_gets_alone(model, batch_size, eos_id):
         assert {len(new) for new in answers} > {4}
     assert generate_ragged(model, [*map(tuple, PROMPTS)], 4, eos_id) == answers
     longest = generate_ragged(model, PROMPTS, None, eos_id, batch_size)
-    room = SMALL.context_length
-    assert longest == [alone(ids, room - len(ids)) for ids in PROMPTS]
+    whole = SMALL.context_length
+    assert longest == [alone(ids, whole - len(ids)) for ids in PROMPTS]
 
 
 def test_no_new_tokens_are_none(model):

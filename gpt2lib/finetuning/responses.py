@@ -21,6 +21,7 @@ from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import Tokenizer
 from gpt2lib.training.loss import log_probs_after, token_log_probs
 
+ROOM = 32  # new positions that a cache has room for at first
 CROWD = 3 / 4  # once fewer rows of a batch than this are going, the others leave it
 
 
@@ -123,9 +124,8 @@ class _Batch:
             last = hidden[torch.arange(len(lengths)), lengths - 1]
             self.logits = model.out_head(last[which])
         self.lengths = lengths[which].to(model.device)
-        new = max(ends[i] - len(prompts[i]) for i in rows)
         branches = _Branches(which, lengths, model.device)
-        self.caches = [_SharedCache(new, branches, c.keys, c.values) for c in read]
+        self.caches = [_SharedCache(ROOM, branches, c.keys, c.values) for c in read]
 
     def write(self, ids, answers, eos_id):
         """Appends an id to each answer; computes the next logits of those going on."""
@@ -206,6 +206,15 @@ class _SharedCache(KVCache):
         super().__init__(capacity)
         self.branches = branches
         self.prompt_keys, self.prompt_values = keys, values
+
+    def append(self, keys, values):
+        """As in `KVCache`, but a full one grows: to touch new memory is slow."""
+        if self.length + keys.shape[2] > self.capacity:
+            written = [t[:, :, : self.length] for t in (self.keys, self.values)]
+            self.keys = self.values = None
+            self.length, self.capacity = 0, 2 * self.capacity
+            super().append(*written)
+        return super().append(keys, values)
 
     def attend(self, queries, keys, values):
         """What the queries of each row find in its prompt and in its own text.
