@@ -104,6 +104,14 @@ def test_records_of_messages_have_several_forms(label, field):
     assert parse_message(record) == Message("Win!", 1)
 
 
+def test_a_missing_field_is_told_beside_those_there(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for record, there in (({"label": 1, "body": "Win!"}, "label, body"), ({}, "none")):
+        path.write_text(json.dumps(record) + "\n")
+        with pytest.raises(ValueError, match=f"line 1: no field '.*' among {there}"):
+            read_records(path, parse_message)
+
+
 @pytest.mark.parametrize("label", [2, "eggs", None, "", -1])
 def test_an_unknown_label_is_refused(label):
     with pytest.raises(ValueError, match="must be ham or 0, spam or 1"):

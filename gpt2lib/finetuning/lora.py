@@ -21,7 +21,7 @@ from gpt2lib.weights.tensors import FLOATS, check_task, read_adapter, write_tens
 from gpt2lib.weights.untrusted import quoted
 
 RANK, ALPHA = 8, 16
-BASE = "base_weights"  # where an adapter names those it was trained on
+BASE = "base_weights"  # under this name, a hash of those that it was trained on
 PROJECTIONS = ("W_qkv", "W_query", "W_key", "W_value")
 
 

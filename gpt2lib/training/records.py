@@ -118,7 +118,7 @@ def _check_text(example):
 
 def _reason(error, record):
     if isinstance(error, KeyError):
-        return f"no field {error} among {some(record, 5)}"
+        return f"no field {error} among {some(record, 5) or 'none'}"
     if isinstance(error, ValueError):
         return str(error)
     return f"not of the expected form, {shortened(record)}"

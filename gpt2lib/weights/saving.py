@@ -148,14 +148,10 @@ def _hugging_face_config(model, tokenizer):
 
 def _with_settings(own, settings, cfg):
     """A config with more entries, which may not contradict it."""
-    free = {"eos_token_id": range(cfg.vocab_size)}  # a chat's end is a token of its own
-    clash = [
-        name
-        for name, value in own.items()
-        if settings.get(name, value) != value
-        and settings[name] not in free.get(name, ())
-    ]
-    if clash:
+    differing = {n for n in own if settings.get(n, own[n]) != own[n]}
+    if settings.get("eos_token_id") in range(cfg.vocab_size):
+        differing -= {"eos_token_id"}  # a chat's end is a token of its own
+    if clash := [name for name in own if name in differing]:
         raise ValueError(
             f"the settings {some(clash)} follow from the model and its tokenizer: "
             "leave them out"
