@@ -44,8 +44,7 @@ class Cpu:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
     def free(self):
-        """Gives back the memory of tensors that nobody holds any more."""
-        gc.collect()
+        """Gives back a GPU's memory of tensors that nobody holds any more."""
 
     def pin(self, tensor):
         """The tensor in memory that a GPU can copy from by itself."""
@@ -77,7 +76,7 @@ class Gpu(Cpu):
         return torch.cuda.max_memory_allocated()
 
     def free(self):
-        super().free()
+        gc.collect()
         torch.cuda.empty_cache()
 
     def pin(self, tensor):

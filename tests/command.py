@@ -12,11 +12,13 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import torch
+from small import SMALL
 
-from gpt2lib.__main__ import main
+from gpt2lib.__main__ import CONFIGS, main
 
 # Processes are forked from one that has imported everything and done nothing yet.
 # Linux alone is sure to bear that.
@@ -24,6 +26,8 @@ _FORKS = sys.platform == "linux"
 PROCESSES = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 if _FORKS:
     PROCESSES.set_forkserver_preload(["gpt2lib.__main__", "torch._dynamo"])
+CONFIGS["small"] = replace(SMALL, vocab_size=300)  # quickly passed around
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}  # or each of several processes would want one
 
 
 def run(*arguments):
@@ -56,6 +60,11 @@ def begin(*arguments):
 def begin_several(count, *arguments):
     """Starts a verb in several processes below one, as torchrun does."""
     return _begin(_stand_in_for_torchrun, (count, *arguments))
+
+
+def begin_torchrun(options, *arguments):
+    """Starts a verb with torchrun and its options; its workers are forked from it."""
+    return _begin(_torchrun, (options, *arguments))
 
 
 def free_port():
@@ -97,13 +106,29 @@ def _stand_in_for_torchrun(count, *arguments):
 def _run_as_rank(rank, count, port, *arguments):
     os.environ |= {"WORLD_SIZE": str(count), "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # or each would want a GPU
+    os.environ |= NO_GPU
     _run_and_exit(*arguments)
 
 
+def _torchrun(options, *arguments):
+    from torch.distributed import run as torchrun
+
+    os.environ |= NO_GPU | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # see README
+    usual = torchrun.config_from_args
+    torchrun.config_from_args = lambda args: (usual(args)[0], _run_or_exit, arguments)
+    method = "fork" if _FORKS else "spawn"
+    torchrun.main([*options, "--start-method", method, "-m", "gpt2lib"])
+
+
 def _run_and_exit(*arguments):
+    _run_or_exit(*arguments)
+    sys.exit()
+
+
+def _run_or_exit(*arguments):
     # A shell lets what it runs in the background ignore interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     ended = run(*arguments)
     print(ended.stderr, file=sys.stderr, end="")
-    sys.exit(ended.returncode)
+    if ended.returncode:
+        sys.exit(ended.returncode)

@@ -16,6 +16,7 @@ from command import is_alive
 from small import SMALL, lively
 
 from benchmarks import card, correctness, gpu, sampling
+from benchmarks.__main__ import main, parse
 from benchmarks.nanogpt import NanoGPTForm
 from benchmarks.programs import NanoGPT, _without_transposition, nanogpt_model
 from gpt2lib import GPTModel, save_model
@@ -32,13 +33,12 @@ def rows_of(text):
 # ------------------------------------------------------------------------------- gpu
 
 
-@pytest.mark.slow
-def test_every_line_of_the_gpu_benchmark_runs():
-    command = [sys.executable, "-m", "benchmarks", "gpu", "--tiny"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "FAILED" not in run.stdout and "Traceback" not in run.stderr
-    rows = {row[0]: row for row in rows_of(run.stdout)}
+def test_every_line_of_the_gpu_benchmark_runs(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu", "--tiny"])
+    assert main(parse()) == 0
+    printed = capsys.readouterr()
+    assert "FAILED" not in printed.out and "Traceback" not in printed.err
+    rows = {row[0]: row for row in rows_of(printed.out)}
     assert rows.keys() >= correctness.CHECKS.keys()
     assert all(rows[name][2] == "ok" for name in correctness.CHECKS)
     timed = [name for name in rows if ": " in name and name not in correctness.CHECKS]
@@ -181,7 +181,6 @@ def test_without_a_compiler_another_backend_is_taken():
     assert backend == "eager" and loss > 0
 
 
-@pytest.mark.slow
 def test_a_process_that_fails_says_why(tiny, capsys):
     elsewhere = mock.Mock(device=torch.device("meta"))
     with pytest.raises(RuntimeError, match="meta"):
@@ -359,7 +358,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "program", [APART, POOL, SEVERAL], ids=["Apart", "peak_memory", "several"]
 )

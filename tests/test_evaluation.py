@@ -66,7 +66,7 @@ def read(theirs, context, ending):
 def random_questions():
     rng = random.Random(0)
     story = load_tokenizer().encode(" ".join(islice(stories(seed=7), 4)))
-    for context in (1, 1, 2, 9, 9, 9, 40, 41, 200, 250, 255, 256, 257, 400):
+    for context in (1, 2, 9, 9, 40, 200, 255, 256, 257, 400):
         for sizes in ([1], [1, 1], [3, 1, 6], [12], [5] * 4):
             at = rng.randrange(len(story) - context - 20)
             ids = story[at : at + context + 20]
@@ -445,13 +445,12 @@ def test_two_models_are_compared_on_the_same_items(choices):
     assert figures["acc_items_needed"] is None
 
 
-@pytest.mark.slow
 def test_pocket_an_untrained_model_and_chance_are_told_apart_by_stories(tokenizer):
     stories_task = task("stories", tokenizer)
     items = [
         item
         for path in stories_task.sources
-        for item in stories_task.read(DATA / path, False)[0][:80]
+        for item in stories_task.read(DATA / path, False)[0][:50]
     ]
     torch.manual_seed(0)
     trained, untrained = (

@@ -37,7 +37,6 @@ def contradicts(text):
     return bool(report.broken or report.unreadable)
 
 
-@pytest.mark.slow
 def test_the_committed_files_are_what_the_generator_writes():
     """Both in one test, since both choose from the same stories, made once."""
     makers = (evaluation.endings_row, evaluation.last_word_row)

@@ -421,7 +421,6 @@ def exact():
     return judged("float32")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "cost", "agreement"),
     [("bfloat16", 0.05, 0.9), ("float16", 0.001, 0.99), ("int8", 0.05, 0.9)],

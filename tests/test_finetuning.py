@@ -141,7 +141,6 @@ def test_the_best_moment_is_kept_and_not_the_last(spam):
     assert figures["val_accuracy"] == best["val_accuracy"]
 
 
-@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     spam, messages, tmp_path
 ):
@@ -161,7 +160,6 @@ def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_leaves_its_best_so_far_and_goes_on(
     spam, messages, tmp_path
 ):
@@ -220,7 +218,6 @@ def test_a_model_that_has_read_the_texts_predicts_such_texts(adapted):
     assert figures["test_accuracy"] > 0.5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("last", [3, 9])  # while it reads, while it learns labels
 def test_an_adaptation_that_was_interrupted_ends_as_the_unbroken_one(
     adapted, messages, tmp_path, last, monkeypatch
@@ -339,7 +336,6 @@ def test_lora_leaves_its_adapter_and_a_merged_model(messages, tmp_path):
     assert ask(tmp_path / "x", "Message 5: buy rice") == ask(out, "Message 5: buy rice")
 
 
-@pytest.mark.slow
 def test_instructions_are_followed_and_what_is_too_long_is_counted(
     instructions, tmp_path
 ):

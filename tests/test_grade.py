@@ -39,7 +39,6 @@ def notebook(tmp_path):
     return write
 
 
-@pytest.mark.slow
 def test_every_exercise_gets_its_verdict(notebook):
     grades = {given.exercise: given for given in grade(notebook(CELLS), timeout=5)}
     statuses = {name: given.status for name, given in grades.items()}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -45,7 +46,7 @@ TOKENIZER = BPETokenizer.train("The clock went slow. Was it the tide?" * 30, 300
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "stories.txt"
-    path.write_text(ENDOFTEXT.join(islice(stories(seed=1), 100)))
+    path.write_text(ENDOFTEXT.join(islice(stories(seed=1), 50)))
     return path
 
 
@@ -149,7 +150,6 @@ def test_the_figures_are_those_of_the_text_held_out(unbroken):
     assert figures["bits_per_byte"] == pytest.approx(bits / len(text), rel=1e-3)
 
 
-@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(
     unbroken, data, tmp_path
 ):
@@ -187,11 +187,18 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(unbroken, data, tmp_path):
     assert_same_weights(out, unbroken[0])
 
 
+@pytest.fixture(scope="module")
+def small(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bin") / "small"
+    assert pretrain(data, out, "--config", "small").returncode == 0
+    return out
+
+
 def in_several(count, data, out, *options):
     """A whole run in several processes."""
-    run = command_line.begin_several(count, *arguments(data, out, *options))
-    run.join(timeout=900)  # finds hangs only
-    assert run.exitcode == 0
+    assert_ended_well(
+        command_line.begin_several(count, *arguments(data, out, *options))
+    )
 
 
 @on_cpu
@@ -199,23 +206,23 @@ def in_several(count, data, out, *options):
     ("count", "options"),
     [
         (2, []),
-        pytest.param(2, ["--shard"], marks=pytest.mark.slow),
-        pytest.param(3, ["--shard", "--micro-batch-size", 1], marks=pytest.mark.slow),
-        pytest.param(2, ["--shard", "--compile"], marks=pytest.mark.slow),
+        (2, ["--shard"]),
+        (3, ["--shard", "--micro-batch-size", 1]),
+        (2, ["--shard", "--compile"]),
     ],
 )
-def test_several_processes_do_what_one_does(count, options, unbroken, data, tmp_path):
+def test_several_processes_do_what_one_does(count, options, small, data, tmp_path):
     out = tmp_path / "several"
+    options = ["--config", "small", "--checkpoint-every", STEPS, *options]
     in_several(count, data, out, *options)
-    assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
-    one, several = (load_file(f / "model.safetensors") for f in (unbroken[0], out))
+    assert losses(out) == pytest.approx(losses(small), abs=1e-5)
+    one, several = (load_file(f / "model.safetensors") for f in (small, out))
     assert {n: t.shape for n, t in one.items()} == {
         n: t.shape for n, t in several.items()
     }
 
 
 @on_cpu
-@pytest.mark.slow
 def test_a_sharded_run_goes_on_with_any_number_of_processes(unbroken, data, tmp_path):
     out = tmp_path / "any"
     for count, steps, options in ((3, 5, ["--shard"]), (2, 9, ["--shard"])):
@@ -227,10 +234,8 @@ def test_a_sharded_run_goes_on_with_any_number_of_processes(unbroken, data, tmp_
     run = pretrain(data, out, "--resume")  # in one process, not sharded
     assert run.returncode == 0, run.stderr
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
-    in_several(2, data, out, "--shard", "--resume")  # nothing is left to do
 
 
-@pytest.mark.slow
 @on_cpu
 def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tmp_path):
     out = tmp_path / "fewer"
@@ -253,20 +258,15 @@ def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tm
     assert losses(out) == pytest.approx(losses(unbroken[0]), abs=1e-5)
 
 
-RESTARTS = ENVIRONMENT | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # see README
-
-
-def launch(data, out, processes=TWO):
+def launch(data, out, options=TWO):
     """Starts torchrun, which starts its workers again up to ten times."""
-    processes = (*processes, "--max-restarts", "10")
-    command = torchrun(data, out, "--steps", 24, "--resume", processes=processes)
-    with open(out.with_suffix(".log"), "a") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=RESTARTS)
+    run = arguments(data, out, "--steps", 24, "--resume")
+    return command_line.begin_torchrun([*options, "--max-restarts", "10"], *run)
 
 
 def wait_for_steps(steps, job, out):
-    wait_until(lambda: job.poll() is not None or has_done(steps, out), every=0.01)
-    assert job.poll() is None, "ended before anything could be killed"
+    wait_until(lambda: not is_alive(job.pid) or has_done(steps, out), every=0.01)
+    assert is_alive(job.pid), "ended before anything could be killed"
 
 
 @pytest.fixture(scope="module")
@@ -276,27 +276,26 @@ def unbroken_in_two(data, tmp_path_factory):
     return out
 
 
-def kill_workers(moments, data, out):
-    """A run of which a worker is killed again and again; torchrun starts new ones."""
+@on_cpu
+def test_killed_workers_are_started_again(unbroken_in_two, data, tmp_path):
+    out = tmp_path / "again"
     job = launch(data, out)
-    for steps in moments:
+    for steps in sorted(random.Random(0).sample(range(1, 24), 3)):
         wait_for_steps(steps, job, out)
         workers = workers_of(job)
         os.kill(workers[steps % 2], signal.SIGKILL)
         wait_until(lambda old=set(workers): not old & set(workers_of(job)))
-    assert job.wait(timeout=900) == 0
+    assert_ended_well(job)
+    assert losses(out) == losses(unbroken_in_two)
+    assert_same_weights(out, unbroken_in_two)
+
+
+def assert_ended_well(job):
+    job.join(timeout=900)  # finds hangs only
+    assert job.exitcode == 0
 
 
 @on_cpu
-@pytest.mark.slow
-def test_killed_workers_are_started_again(unbroken_in_two, data, tmp_path):
-    kill_workers((2, 9, 16), data, tmp_path / "again")
-    assert losses(tmp_path / "again") == losses(unbroken_in_two)
-    assert_same_weights(tmp_path / "again", unbroken_in_two)
-
-
-@on_cpu
-@pytest.mark.slow
 def test_a_lost_machine_is_waited_for(unbroken_in_two, data, tmp_path):
     """Two machines, on this one: the second is killed, and another takes its place."""
     out, port = tmp_path / "lost", command_line.free_port()
@@ -309,9 +308,10 @@ def test_a_lost_machine_is_waited_for(unbroken_in_two, data, tmp_path):
     second = launch(data, out, machines)
     wait_for_steps(9, first, out)
     second.kill()
-    second.wait()
+    second.join()
     third = launch(data, out, machines)
-    assert (first.wait(timeout=900), third.wait(timeout=900)) == (0, 0)
+    assert_ended_well(first)
+    assert_ended_well(third)
     assert losses(out) == losses(unbroken_in_two)
     assert_same_weights(out, unbroken_in_two)
 
@@ -347,7 +347,6 @@ def test_workers_end_when_torchrun_is_killed(data, tmp_path):
     wait_until(lambda: not any(map(is_alive, workers)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
     text = "".join(islice(stories(seed=2), 100))
@@ -365,7 +364,6 @@ def test_nothing_is_left_of_a_run_killed_while_it_encodes(tmp_path, processes):
     assert not (tmp_path / "out/training/tokens/tokens.json").exists()
 
 
-@pytest.mark.slow
 def test_a_script_must_guard_its_call(data, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

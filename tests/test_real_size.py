@@ -32,7 +32,6 @@ def course(tmp_path_factory, gpt2_folder):
     return root
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", CHAPTERS)
 def test_a_chapter_runs_with_a_model_of_gpt2s_size(number, course, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(course))

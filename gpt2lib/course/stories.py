@@ -134,6 +134,11 @@ class Slot:
         kind = self.name.rstrip("0123456789")
         return word_lists()["number" if self.derived else kind]
 
+    @cached_property
+    def shown(self):
+        """Each option as it would be shown -> the option."""
+        return {self.show(word): word for word in reversed(self.options)}
+
     def show(self, word):
         return word[0].upper() + word[1:] if self.capital else word
 
@@ -207,7 +212,7 @@ class Template:
         """Binds free slots; yields (slot, required word, word read) for all others."""
         pairs = zip(self.slots, match.groups())
         for slot, read in sorted(pairs, key=lambda pair: pair[0].derived):
-            word = next(option for option in slot.options if slot.show(option) == read)
+            word = slot.shown[read]
             must = slot.recall(bound)
             if must is not None:
                 yield slot, must, word
