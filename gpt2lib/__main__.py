@@ -9,6 +9,7 @@ import sys
 import torch
 
 from gpt2lib import config, files
+from gpt2lib.checks import check_whole
 from gpt2lib.devices import find_device
 from gpt2lib.evaluation import BENCHMARKS, KNOWN, evaluate_task, verify
 from gpt2lib.evaluation.verify import lines_of
@@ -29,7 +30,6 @@ from gpt2lib.finetuning.lora import adapter_settings
 from gpt2lib.generate import generate
 from gpt2lib.tokenizer import text_to_token_ids, tokenizer_of
 from gpt2lib.training import feed_tensorboard, pretrain
-from gpt2lib.training.trainer import check_whole
 from gpt2lib.weights import PRECISIONS, SOURCES, Checkpoint, download, save_model
 from gpt2lib.weights.loading import carry_out, make_plan
 from gpt2lib.weights.vocabulary import check_tokenizer_fits, has_tokenizer

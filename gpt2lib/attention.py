@@ -18,6 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gpt2lib.checks import check_positions
+
 
 def attention_weights(
     queries: torch.Tensor, keys: torch.Tensor, *, causal: bool
@@ -224,12 +226,3 @@ class KVCache:
         self.values[:, :, self.length : end] = values
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
-
-
-def check_positions(given: int, allowed: int) -> None:
-    """Raises ValueError if a sequence has more positions than allowed."""
-    if given > allowed:
-        raise ValueError(
-            f"the sequence has {given} positions, but at most {allowed} fit: "
-            f"shorten it, or keep its last {allowed} tokens"
-        )

@@ -49,8 +49,7 @@ class GPTConfig:
         if self.emb_dim % self.n_heads:
             raise ValueError(
                 f"emb_dim must be divisible by n_heads, so that all heads have the "
-                f"same width: {self.emb_dim} / {self.n_heads} leaves "
-                f"{self.emb_dim % self.n_heads}"
+                f"same width, got {self.emb_dim} and {self.n_heads}"
             )
         if type(self.drop_rate) not in (int, float) or not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate must be in [0, 1), got {self.drop_rate!r}")

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 import torch
 
+from gpt2lib.checks import check_int
+
 Example = tuple[list[int], list[int]]  # ids and targets, of one length
 IGNORED = -100  # a target that the loss skips
 
@@ -29,11 +31,8 @@ def sliding_windows(
     ([[0, 1], [2, 3]], [[1, 2], [3, 4]])
     """
     stride = context_length if stride is None else stride
-    if context_length < 1 or stride < 1:
-        raise ValueError(
-            f"context_length and stride must be at least 1, "
-            f"got {context_length} and {stride}"
-        )
+    check_int("context_length", context_length)
+    check_int("stride", stride)
     if ids.ndim != 1:
         raise ValueError(f"ids must be one flat sequence, got shape {tuple(ids.shape)}")
     if len(ids) < context_length + 1:
@@ -75,8 +74,7 @@ class ShuffledWindows:
         document_end: int | None = None,
     ):
         sliding_windows(ids[: context_length + 1], context_length)  # its checks
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        check_int("batch_size", batch_size)
         self.ids = ids
         self.context_length = context_length
         self.batch_size = batch_size
@@ -131,11 +129,9 @@ class PaddedBatches:
     POOL = 8  # examples are sorted by length within so many batches
 
     def __init__(self, examples: list[Example], batch_size: int, seed: int = 0):
-        if not examples or batch_size < 1:
-            raise ValueError(
-                f"batches need at least one example and a batch_size of at least 1, "
-                f"got {len(examples)} and {batch_size}"
-            )
+        check_int("batch_size", batch_size)
+        if not examples:
+            raise ValueError("there are no examples: batches need at least one")
         self.examples = examples
         self.batch_size = batch_size
         self.seed = seed
@@ -158,13 +154,10 @@ class PaddedBatches:
         order = rng.sample(range(len(self.examples)), len(self.examples))
         batches, size = [], self.POOL * self.batch_size
         for start in range(0, len(order), size):
-            pool = sorted(
-                order[start : start + size], key=lambda i: len(self.examples[i][0])
-            )
-            batches += [
-                pool[i : i + self.batch_size]
-                for i in range(0, len(pool), self.batch_size)
-            ]
+            pool = order[start : start + size]
+            pool.sort(key=lambda i: len(self.examples[i][0]))
+            starts = range(0, len(pool), self.batch_size)
+            batches += [pool[i : i + self.batch_size] for i in starts]
         return rng.sample(batches, len(batches))
 
 

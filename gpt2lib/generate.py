@@ -7,11 +7,11 @@ are invalid, and each step processes the whole window again.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
 from gpt2lib.attention import KVCache
+from gpt2lib.checks import check_can_continue, check_int, check_logits, check_sampling
 from gpt2lib.model import GPTModel
 
 
@@ -69,7 +69,7 @@ def stream(
 
     Shapes: idx (B, T) -> yields (B,)
     """
-    check_can_continue(model)
+    check_can_continue(model.cfg)
     check_int("max_new_tokens", max_new_tokens, lowest=0)
     context_size = check_int("context_size", context_size, 1, model.cfg.context_length)
     vocab_size = check_int("vocab_size", vocab_size, 1, model.cfg.vocab_size)
@@ -114,15 +114,6 @@ def _steps(model, idx, max_new_tokens, context_size, choose, eos_id):
             caches, unread = None, window
         else:
             unread = next_ids[:, None]
-
-
-def check_can_continue(model: GPTModel) -> None:
-    """Raises ValueError for a model whose head predicts classes."""
-    if model.cfg.n_classes:
-        raise ValueError(
-            f"this model has a classification head for {model.cfg.n_classes} classes "
-            "and cannot continue a text: use classify from gpt2lib.finetuning"
-        )
 
 
 def next_token_logits(
@@ -228,39 +219,3 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     surplus = (reached_before >= p) & (reached_before > 0)  # the first is always kept
     values = values.masked_fill(surplus, -torch.inf)
     return torch.full_like(logits, -torch.inf).scatter(-1, ids, values)
-
-
-def check_logits(logits: torch.Tensor) -> None:
-    """Raises ValueError if the largest logit of a row of (B, V) is not finite."""
-    if not logits.amax(dim=-1).isfinite().all():
-        raise ValueError(
-            "the logits contain NaN or infinity, so no id can be chosen: the model's "
-            "weights are damaged, or its training diverged"
-        )
-
-
-def check_int(name: str, value: Any, lowest: int = 1, most: int | None = None) -> int:
-    """A whole number, cut to `most`, which None stands for; otherwise a ValueError."""
-    value = most if value is None else value
-    if not hasattr(value, "__index__") or value < lowest:
-        raise ValueError(f"{name} must be a whole number >= {lowest}, got {value!r}")
-    return value if most is None else min(value, most)
-
-
-def check_sampling(
-    vocab_size: int, temperature: float, top_k: int | None, top_p: float | None
-) -> None:
-    """Raises ValueError for a sampling setting out of range."""
-    if not hasattr(temperature, "__float__") or not 0 <= temperature < float("inf"):
-        raise ValueError(
-            f"temperature must be finite and >= 0 (0 is greedy), got {temperature!r}"
-        )
-    if top_k is not None and top_k not in range(1, vocab_size + 1):
-        raise ValueError(
-            f"top_k must be from 1 to the vocabulary's {vocab_size}, got {top_k!r}; "
-            "leave it out to keep every token"
-        )
-    if top_p is not None and (not hasattr(top_p, "__float__") or not 0 < top_p <= 1):
-        raise ValueError(
-            f"top_p must be in (0, 1], got {top_p!r}; leave it out to keep every token"
-        )

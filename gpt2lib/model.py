@@ -16,8 +16,8 @@ from gpt2lib.attention import (
     KVCache,
     MultiHeadAttention,
     OpenAICompatibleMultiHeadAttention,
-    check_positions,
 )
+from gpt2lib.checks import check_positions
 from gpt2lib.config import GPTConfig
 
 

@@ -9,7 +9,6 @@ The last three share one interface: encode, encode_ordinary, decode, n_vocab,
 eot_token. Source: Sennrich et al. 2016; openai/gpt-2 src/encoder.py.
 """
 
-import copy
 import heapq
 import re
 from collections import Counter, defaultdict
@@ -23,8 +22,8 @@ import torch
 
 from gpt2lib import files
 from gpt2lib.weights.vocabulary import (
-    GPT2Encoding,
     check_gpt2s_fits,
+    get_gpt2_tokenizer,
     has_tokenizer,
     read_vocabulary,
     write_vocabulary,
@@ -364,9 +363,8 @@ class BPETokenizer:
 
     def save(self, folder: str | Path) -> None:
         """Writes vocab.json and merges.txt as Hugging Face's GPT-2 tokenizer does."""
-        write_vocabulary(
-            folder, self.vocab, self.merges, self.special_tokens, byte_alphabet()
-        )
+        own = self.vocab, self.merges, self.special_tokens
+        write_vocabulary(folder, *own, byte_alphabet())
 
     @classmethod
     def load(cls, folder: str | Path) -> "BPETokenizer":
@@ -399,26 +397,6 @@ class _PieceCache(dict):
 Tokenizer = BPETokenizer | tiktoken.Encoding  # one interface
 
 
-def get_gpt2_tokenizer() -> tiktoken.Encoding:
-    """GPT-2's tokenizer from tiktoken, which downloads its vocabulary once.
-
-    Raises:
-        FileNotFoundError: the vocabulary is not here and cannot be downloaded.
-    """
-    try:
-        tokenizer = copy.copy(tiktoken.get_encoding("gpt2"))
-        tokenizer.__class__ = GPT2Encoding  # the vocabulary is shared
-        return tokenizer
-    except OSError as error:
-        raise FileNotFoundError(
-            "GPT-2's vocabulary is not on this machine and could not be fetched "
-            f"({type(error).__name__}). Do one of these: run this once with a network "
-            "connection (tiktoken keeps the files); set TIKTOKEN_CACHE_DIR to a folder "
-            "that has them; or run 'python -m gpt2lib download gpt2' and use "
-            'load_tokenizer("gpt2")'
-        ) from error
-
-
 def load_tokenizer(name_or_path: str | Path = "pocket") -> Tokenizer:
     """The tokenizer of a model: a name in bin/, or the path of a folder or file.
 
@@ -439,16 +417,6 @@ def tokenizer_of(path: Path) -> Tokenizer:
         return BPETokenizer.load(folder)
     check_gpt2s_fits(folder)
     return get_gpt2_tokenizer()
-
-
-def end_of_text(tokenizer: Tokenizer) -> int:
-    """The id of <|endoftext|>; ValueError if the tokenizer has none."""
-    if tokenizer.eot_token is None:
-        raise ValueError(
-            f"the tokenizer has no {ENDOFTEXT}, which marks where a text ends: add it "
-            "to the tokenizer's special tokens"
-        )
-    return tokenizer.eot_token
 
 
 def text_to_token_ids(text: str, tokenizer: Tokenizer) -> torch.Tensor:

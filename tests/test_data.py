@@ -37,21 +37,22 @@ def test_too_short_a_text_names_both_numbers():
 
 
 @pytest.mark.parametrize(
-    ("ids", "context_length", "stride"),
+    ("ids", "context_length", "stride", "message"),
     [
-        (torch.zeros(2, 9), 4, 1),
-        (torch.arange(9), 0, 1),
-        (torch.arange(9), 4, 0),
+        (torch.zeros(2, 9), 4, 1, r"one flat sequence, got shape \(2, 9\)"),
+        (torch.arange(9), 0, 1, "context_length must be .* >= 1, got 0"),
+        (torch.arange(9), 4, 0, "stride must be .* >= 1, got 0"),
+        (torch.arange(9), 4, 2.5, "stride must be a whole number .* got 2.5"),
     ],
 )
-def test_impossible_windows_are_refused(ids, context_length, stride):
-    with pytest.raises(ValueError, match="got"):
+def test_impossible_windows_are_refused(ids, context_length, stride, message):
+    with pytest.raises(ValueError, match=message):
         sliding_windows(ids, context_length, stride)
 
 
-@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("size", [0, -1, 1.5])
 def test_batches_of_nothing_are_refused(size):
-    with pytest.raises(ValueError, match=f"batch_size .*at least 1.* {size}"):
+    with pytest.raises(ValueError, match=f"batch_size must be .* >= 1, got {size}"):
         ShuffledWindows(torch.arange(9), 4, batch_size=size)
-    with pytest.raises(ValueError, match=f"batch_size .*at least 1.* {size}"):
+    with pytest.raises(ValueError, match=f"batch_size must be .* >= 1, got {size}"):
         PaddedBatches([([1], [2])], batch_size=size)

@@ -23,16 +23,18 @@ SOLUTIONS = sorted(ROOT.glob("notebooks/solutions/[0-9]*.ipynb"))
 ROOMS = {
     "config": set(),
     "tokenizer": {"files", "weights"},
-    "data": set(),
-    "attention": set(),
-    "model": {"config", "attention"},
-    "generate": {"attention", "model"},
+    "data": {"checks"},
+    "attention": {"checks"},
+    "model": {"config", "attention", "checks"},
+    "generate": {"attention", "model", "checks"},
     "fast": {"attention", "model"},
+    "checks": {"config"},
     "devices": set(),
     "files": set(),
     "weights": {"config", "model", "fast", "devices", "files"},
     "training": {
         "config",
+        "checks",
         "tokenizer",
         "data",
         "model",
@@ -44,6 +46,7 @@ ROOMS = {
     },
     "evaluation": {
         "config",
+        "checks",
         "data",
         "devices",
         "files",
@@ -55,6 +58,7 @@ ROOMS = {
     },
     "finetuning": {
         "config",
+        "checks",
         "tokenizer",
         "data",
         "attention",
@@ -204,8 +208,8 @@ def test_the_readme_has_the_packages_own_map():
 @pytest.mark.parametrize(
     ("path", "most"),
     [  # what a learner reads, and all that runs from ids to the next id
-        (("config", "tokenizer", "data", "attention", "model", "generate"), 1490),
-        (("config", "attention", "model", "fast", "generate"), 1165),
+        (("config", "tokenizer", "data", "attention", "model", "generate"), 1400),
+        (("config", "checks", "attention", "model", "fast", "generate"), 1165),
     ],
 )
 def test_the_path_of_the_data_stays_thin(path, most):

@@ -126,7 +126,7 @@ def test_passes_differ_and_follow_the_seed():
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1)
     assert order(1, 0) != order(2, 0)
-    with pytest.raises(ValueError, match="at least one example"):
+    with pytest.raises(ValueError, match="there are no examples"):
         PaddedBatches([], 5)
 
 

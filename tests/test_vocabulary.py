@@ -22,7 +22,6 @@ from gpt2lib.tokenizer import (
     ENDOFTEXT,
     BPETokenizer,
     byte_alphabet,
-    end_of_text,
     get_gpt2_tokenizer,
     load_tokenizer,
     text_to_token_ids,
@@ -31,6 +30,7 @@ from gpt2lib.tokenizer import (
 from gpt2lib.weights.vocabulary import (
     check_tokenizer_fits,
     cut_long_spaces,
+    end_of_text,
     has_tokenizer,
 )
 

@@ -971,7 +971,7 @@ def test_names_are_found_in_bin(folder, expected, monkeypatch):
         ("n_layer", 12, "n_layers: 12 in the config, 3 in the tensors"),
         ("vocab_size", 50257, "vocab_size: 50257 in the config, 97 in the tensors"),
         ("n_positions", 1024, "context_length: 1024 in the config, 24"),
-        ("n_head", 5, "emb_dim must be divisible by n_heads.*128 / 5"),
+        ("n_head", 5, "emb_dim must be divisible by n_heads.*128 and 5"),
         ("model_type", "llama", "model_type is 'llama'"),
         ("activation_function", "relu", "activation_function is 'relu'.*gelu_new"),
         ("layer_norm_epsilon", 1e-6, "layer_norm_epsilon is 1e-06"),

@@ -13,8 +13,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
+from gpt2lib.checks import check_whole
 from gpt2lib.course import check
-from gpt2lib.training.trainer import check_whole
 
 VERDICTS = {"✓ right": "right", "not attempted yet": "not attempted"}
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from gpt2lib import files
+from gpt2lib.checks import check_whole
 from gpt2lib.devices import find_device
 from gpt2lib.evaluation.figures import Figure, described
 from gpt2lib.evaluation.tasks import BENCHMARKS, Benchmark, figures_of
 from gpt2lib.tokenizer import tokenizer_of
-from gpt2lib.training.trainer import check_whole
 from gpt2lib.weights.loading import load_model, plan_loading
 from gpt2lib.weights.vocabulary import check_tokenizer_fits
 

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
+from gpt2lib.checks import check_logits
 from gpt2lib.data import pad
-from gpt2lib.generate import check_logits, evaluating
+from gpt2lib.generate import evaluating
 from gpt2lib.model import GPTModel
-from gpt2lib.tokenizer import Tokenizer, end_of_text
+from gpt2lib.tokenizer import Tokenizer
+from gpt2lib.weights.vocabulary import end_of_text
 
 IDS_AT_ONCE = 1024  # in a batch: enough to keep a processor's cores busy
 SPREAD = 8  # ids by which shared contexts of a batch may differ in length

@@ -18,9 +18,10 @@ from gpt2lib.evaluation.likelihood import (
     rolling_questions,
 )
 from gpt2lib.model import GPTModel
-from gpt2lib.tokenizer import ENDOFTEXT, Tokenizer, end_of_text
+from gpt2lib.tokenizer import ENDOFTEXT, Tokenizer
 from gpt2lib.training.records import read_records
 from gpt2lib.training.texts import is_text_file, read_texts
+from gpt2lib.weights.vocabulary import end_of_text
 
 Answers = list[list[Likelihood]]  # for every question of an item, of its endings
 

@@ -12,10 +12,11 @@ import torch
 
 from gpt2lib.data import ShuffledWindows, sliding_windows
 from gpt2lib.finetuning.responses import check_are_texts
-from gpt2lib.tokenizer import Tokenizer, end_of_text
+from gpt2lib.tokenizer import Tokenizer
 from gpt2lib.training.loss import Batch, evaluate
 from gpt2lib.training.runs import METRICS, Metrics, go_on, run_to_end, total_seconds
 from gpt2lib.training.trainer import Trainer
+from gpt2lib.weights.vocabulary import end_of_text
 
 WINDOW = 64  # tokens; short windows, few at a time, make many steps of little text
 WINDOWS = 8  # per step

@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from gpt2lib.checks import check_int
 from gpt2lib.data import IGNORED, Example, pad
 from gpt2lib.evaluation.figures import Figure, described
 from gpt2lib.finetuning.responses import check_are_texts
 from gpt2lib.finetuning.tasks import Task
-from gpt2lib.generate import check_int, evaluating
+from gpt2lib.generate import evaluating
 from gpt2lib.model import GPTModel
-from gpt2lib.tokenizer import Tokenizer, end_of_text
+from gpt2lib.tokenizer import Tokenizer
+from gpt2lib.weights.vocabulary import end_of_text
 
 LABELS = ("ham", "spam")
 COURSE_LENGTH = 120  # tokens that the course pads every message to

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gpt2lib import files
+from gpt2lib.checks import check_whole
 from gpt2lib.config import POCKET
 from gpt2lib.devices import find_device
 from gpt2lib.finetuning.adaptation import (
@@ -30,7 +31,7 @@ from gpt2lib.finetuning.reasoning import ReasoningTask
 from gpt2lib.finetuning.reinforcement import ReinforcementTask
 from gpt2lib.finetuning.tasks import Task
 from gpt2lib.model import GPTModel
-from gpt2lib.tokenizer import Tokenizer, end_of_text, tokenizer_of
+from gpt2lib.tokenizer import Tokenizer, tokenizer_of
 from gpt2lib.training.processes import process_count
 from gpt2lib.training.records import (
     balanced,
@@ -51,11 +52,11 @@ from gpt2lib.training.runs import (
     try_to_save,
     working_folder,
 )
-from gpt2lib.training.trainer import Trainer, TrainingSettings, check_whole
+from gpt2lib.training.trainer import Trainer, TrainingSettings
 from gpt2lib.weights.loading import load_model
 from gpt2lib.weights.saving import save_model
 from gpt2lib.weights.tensors import write_tensors
-from gpt2lib.weights.vocabulary import check_tokenizer_fits
+from gpt2lib.weights.vocabulary import check_tokenizer_fits, end_of_text
 
 TASKS: dict[str, type[Task]] = {
     task.name: task

@@ -12,8 +12,9 @@ from gpt2lib.data import IGNORED, Example
 from gpt2lib.finetuning.responses import respond
 from gpt2lib.finetuning.tasks import Task, batches_of
 from gpt2lib.model import GPTModel
-from gpt2lib.tokenizer import Tokenizer, end_of_text
+from gpt2lib.tokenizer import Tokenizer
 from gpt2lib.training.loss import evaluate, perplexity
+from gpt2lib.weights.vocabulary import end_of_text
 
 PREAMBLE = "Below is an instruction that describes a task"
 REQUEST = "Write a response that appropriately completes the request."

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from gpt2lib.checks import check_whole
 from gpt2lib.data import IGNORED, Example, pad
 from gpt2lib.devices import move
 from gpt2lib.evaluation.figures import Figure, described
@@ -31,7 +32,6 @@ from gpt2lib.finetuning.tasks import Task
 from gpt2lib.generate import evaluating
 from gpt2lib.model import GPTModel
 from gpt2lib.training.loss import Batch
-from gpt2lib.training.trainer import check_whole
 
 TRIES = 4  # draws of a batch, until one of its groups has a signal
 MEASURED = 500  # test rows, at most, that are answered

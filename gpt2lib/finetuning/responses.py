@@ -8,15 +8,9 @@ import math
 import torch
 
 from gpt2lib.attention import KVCache
+from gpt2lib.checks import check_can_continue, check_int, check_logits, check_sampling
 from gpt2lib.data import IGNORED, pad
-from gpt2lib.generate import (
-    check_can_continue,
-    check_int,
-    check_logits,
-    check_sampling,
-    draw_at,
-    evaluating,
-)
+from gpt2lib.generate import draw_at, evaluating
 from gpt2lib.model import GPTModel
 from gpt2lib.tokenizer import Tokenizer
 from gpt2lib.training.loss import log_probs_after, token_log_probs
@@ -52,7 +46,7 @@ def generate_ragged(
         TypeError: prompts that are not lists of ids.
         ValueError: a prompt that is empty or leaves no room in the context.
     """
-    check_can_continue(model)
+    check_can_continue(model.cfg)
     check_sampling(model.cfg.vocab_size, temperature, None, None)
     limit = model.cfg.context_length
     new = check_int("max_new_tokens", max_new_tokens, 0, limit)

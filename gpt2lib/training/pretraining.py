@@ -15,6 +15,7 @@ import torch
 from torch import distributed
 
 from gpt2lib import files
+from gpt2lib.checks import check_whole
 from gpt2lib.config import POCKET, GPTConfig
 from gpt2lib.data import ShuffledWindows
 from gpt2lib.devices import find_device
@@ -33,7 +34,7 @@ from gpt2lib.training.runs import (
     working_folder,
 )
 from gpt2lib.training.sharding import check_several, in_one_piece
-from gpt2lib.training.trainer import Trainer, TrainingSettings, check_whole
+from gpt2lib.training.trainer import Trainer, TrainingSettings
 from gpt2lib.weights.loading import load_model
 from gpt2lib.weights.saving import save_model
 

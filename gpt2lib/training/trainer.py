@@ -19,6 +19,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from gpt2lib.checks import check_whole
 from gpt2lib.devices import autocast, move
 from gpt2lib.fast import check_not_prepared, speed_up, warn_if_emulated
 from gpt2lib.model import GPTModel
@@ -31,15 +32,6 @@ MAY_CHANGE = ("micro_batch_size", "compile", "shard")  # when a run is resumed
 MOMENTS = ("exp_avg", "exp_avg_sq")  # as AdamW calls them
 
 # ----------------------------------------------------------------------------- settings
-
-
-def check_whole(name: str, value: object, lowest: int = 1) -> None:
-    """Raises a ValueError unless `value` is a whole number, at least `lowest`."""
-    if type(value) is not int or not lowest <= value < 2**63:
-        raise ValueError(
-            f"{name} must be a whole number from {lowest} to 2**63 - 1 (an int), got "
-            f"{value!r}"
-        )
 
 
 WHOLE = {"steps": 1, "micro_batch_size": 1, "warmup": 0, "seed": 0}  # lowest values

@@ -5,6 +5,7 @@ tokenizer.json, the only one that transformers 5 writes. If both are there, the 
 is used, as transformers does. `GPT2Encoding` is tiktoken's own of GPT-2, made safe.
 """
 
+import copy
 import fnmatch
 import json
 from collections.abc import Iterator
@@ -263,6 +264,36 @@ def check_gpt2s_fits(folder: Path) -> None:
             f"not fit its vocab_size {size}: put the model's vocab.json and "
             "merges.txt, or its tokenizer.json, there"
         )
+
+
+def end_of_text(tokenizer) -> int:
+    """The id of <|endoftext|>; ValueError if the tokenizer has none."""
+    if tokenizer.eot_token is None:
+        raise ValueError(
+            "the tokenizer has no <|endoftext|>, which marks where a text ends: add it "
+            "to the tokenizer's special tokens"
+        )
+    return tokenizer.eot_token
+
+
+def get_gpt2_tokenizer() -> tiktoken.Encoding:
+    """GPT-2's tokenizer from tiktoken, which downloads its vocabulary once.
+
+    Raises:
+        FileNotFoundError: the vocabulary is not here and cannot be downloaded.
+    """
+    try:
+        tokenizer = copy.copy(tiktoken.get_encoding("gpt2"))
+        tokenizer.__class__ = GPT2Encoding  # the vocabulary is shared
+        return tokenizer
+    except OSError as error:
+        raise FileNotFoundError(
+            "GPT-2's vocabulary is not on this machine and could not be fetched "
+            f"({type(error).__name__}). Do one of these: run this once with a network "
+            "connection (tiktoken keeps the files); set TIKTOKEN_CACHE_DIR to a folder "
+            "that has them; or run 'python -m gpt2lib download gpt2' and use "
+            'load_tokenizer("gpt2")'
+        ) from error
 
 
 class GPT2Encoding(tiktoken.Encoding):
