@@ -340,7 +340,7 @@ def test_instructions_are_followed_and_what_is_too_long_is_counted(
     instructions, tmp_path
 ):
     out = tmp_path / "it"
-    figures = finetune("instruction", instructions, out, epochs=3)
+    figures = finetune("instruction", instructions, out, epochs=2)
     assert figures["too_long"] == 3
     assert figures["base_exact_match"] == 0
     assert figures["exact_match"] > 0.5 and figures["stops"] > 0.5

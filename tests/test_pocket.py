@@ -71,7 +71,7 @@ def test_the_card_says_what_the_model_does(model, tokenizer):
     measured = judge.story_bits_per_byte(model, tokenizer, TALES)
     assert measured == pytest.approx(float(said[1]), rel=0.08)
     agreement = float(re.search(r"all hold \| ([\d.]+)%", card)[1]) / 100
-    told = judge.sample_stories(model, tokenizer, TALES)
+    told = judge.sample_stories(model, tokenizer, TALES[:25])
     assert judge.share_that_holds(told) >= agreement - 0.12
 
 

@@ -260,7 +260,7 @@ def test_a_killed_worker_ends_the_job_and_one_process_goes_on(unbroken, data, tm
 
 def launch(data, out, options=TWO):
     """Starts torchrun, which starts its workers again up to ten times."""
-    run = arguments(data, out, "--steps", 24, "--resume")
+    run = arguments(data, out, "--steps", 14, "--resume")
     return command_line.begin_torchrun([*options, "--max-restarts", "10"], *run)
 
 
@@ -272,7 +272,7 @@ def wait_for_steps(steps, job, out):
 @pytest.fixture(scope="module")
 def unbroken_in_two(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("bin") / "two"
-    in_several(2, data, out, "--steps", 24)
+    in_several(2, data, out, "--steps", 14)
     return out
 
 
@@ -280,7 +280,7 @@ def unbroken_in_two(data, tmp_path_factory):
 def test_killed_workers_are_started_again(unbroken_in_two, data, tmp_path):
     out = tmp_path / "again"
     job = launch(data, out)
-    for steps in sorted(random.Random(0).sample(range(1, 24), 3)):
+    for steps in sorted(random.Random(0).sample(range(1, 13), 3)):
         wait_for_steps(steps, job, out)
         workers = workers_of(job)
         os.kill(workers[steps % 2], signal.SIGKILL)
@@ -306,7 +306,7 @@ def test_a_lost_machine_is_waited_for(unbroken_in_two, data, tmp_path):
     first = launch(data, out, machines)
     wait_until(lambda: is_open(port))  # it holds the store
     second = launch(data, out, machines)
-    wait_for_steps(9, first, out)
+    wait_for_steps(5, first, out)
     second.kill()
     second.join()
     third = launch(data, out, machines)
