@@ -58,9 +58,9 @@ class GPTConfig:
                 raise ValueError(
                     f"{name} must be True or False, got {getattr(self, name)!r}"
                 )
-        if type(self.n_classes) is not int or self.n_classes < 0:
+        if type(self.n_classes) is not int or self.n_classes < 0 or self.n_classes == 1:
             raise ValueError(
-                f"n_classes must be an int, at least 0, got {self.n_classes!r}"
+                f"n_classes must be 0 or an int from 2, got {self.n_classes!r}"
             )
         if self.n_classes and self.tied_head:
             raise ValueError("a classification head is never tied: set tied_head=False")

@@ -22,6 +22,9 @@ def find_model(name_or_path: str | Path) -> Path:
     Raises:
         FileNotFoundError: there is none; the message lists the models in bin/.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        kind = type(name_or_path).__name__
+        raise TypeError(f"a model is found by its name or path, not by a {kind}")
     given = str(name_or_path)
     is_name = given == Path(given).name != ".."
     in_bin = (BIN / given, BIN / f"{given}.pth") if is_name else ()

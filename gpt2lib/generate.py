@@ -76,7 +76,8 @@ def stream(
     if eos_id is not None and eos_id not in range(vocab_size):
         raise ValueError(f"eos_id must be in [0, {vocab_size - 1}], got {eos_id!r}")
     check_sampling(vocab_size, temperature, top_k, top_p)
-    model.check_ids(idx[..., -context_size:] if torch.is_tensor(idx) else idx)
+    is_batch = torch.is_tensor(idx) and idx.ndim == 2
+    model.check_ids(idx[:, -context_size:] if is_batch else idx)
     model.check_range(idx)
     idx = idx.to(model.device)
     if generator is None and temperature > 0:

@@ -240,6 +240,8 @@ class BPETokenizer:
         Raises:
             ValueError: vocab_size leaves no room for the bytes and special tokens.
         """
+        if isinstance(special_tokens, str):
+            special_tokens = (special_tokens,)
         smallest = 256 + len(special_tokens)
         if vocab_size < smallest:
             raise ValueError(

@@ -52,6 +52,15 @@ def test_a_stub_is_not_attempted_yet(checker, capsys):
 
 
 @pytest.mark.parametrize("checker", IN_ORDER, ids=lambda f: f.__name__)
+def test_torchs_error_of_the_stubs_kind_is_a_wrong_answer(checker):
+    def stopped(*_, **__):
+        raise NotImplementedError('"softmax_lastdim" not implemented for Long')
+
+    with pytest.raises(check.WrongAnswer, match="not implemented for Long"):
+        checker(stopped)
+
+
+@pytest.mark.parametrize("checker", IN_ORDER, ids=lambda f: f.__name__)
 def test_printing_instead_of_returning_is_explained(checker):
     with pytest.raises(check.WrongAnswer, match="did you print instead of return"):
         checker(printing)

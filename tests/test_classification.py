@@ -36,6 +36,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def classifier(tokenizer):
+    torch.manual_seed(0)
     cfg = dataclasses.replace(SMALL, vocab_size=tokenizer.n_vocab, context_length=128)
     model = lively(replace_head(GPTModel(cfg), 2)).eval()
     assert sum(p.numel() for p in model.parameters()) == model.cfg.n_params
@@ -63,6 +64,18 @@ def test_a_batch_says_what_each_text_gets_alone(classifier, tokenizer):
     assert (together[0] - together[1]).abs().max() > 0.01
 
 
+def test_outer_white_space_changes_no_answer(classifier, tokenizer):
+    around = [f"\n {text} \r\n" for text in TEXTS]
+    given = [classify(classifier, texts, tokenizer) for texts in (TEXTS, around)]
+    assert given[0].equal(given[1])
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_head_has_at_least_two_classes(count):
+    with pytest.raises(ValueError, match=f"n_classes must be .* got {count}"):
+        replace_head(GPTModel(SMALL), count)
+
+
 def test_only_the_last_real_token_is_learned(classifier, tokenizer):
     task = SpamTask(tokenizer, 128)
     ids, targets = task.encode(Message(TEXTS[1], 1))
@@ -82,6 +95,8 @@ def test_a_long_message_is_cut_and_counted(classifier, tokenizer):
     short = [Message("oh", 0)]
     rows = {"training": [long, Message("so", 1)], "validation": short, "test": short}
     assert task.measure(classifier, rows)["cut"] == 1
+    rows["validation"] = [long]
+    assert task.measure(classifier, rows)["cut"] == 2
 
 
 @pytest.mark.parametrize("fused_qkv", [True, False])

@@ -30,6 +30,7 @@ from gpt2lib.evaluation import (
     rolling_questions,
     wilson,
 )
+from gpt2lib.evaluation.figures import described
 from gpt2lib.files import BIN, DATA
 from gpt2lib.finetuning import replace_head
 from gpt2lib.tokenizer import BPETokenizer
@@ -183,6 +184,21 @@ def test_wilsons_ends_are_shares_from_which_the_found_one_is_just_likely(items, 
     for end in wilson(right, items):
         error = math.sqrt(end * (1 - end) / items)
         assert abs(right / items - end) == pytest.approx(1.959964 * error, abs=1e-6)
+
+
+@pytest.mark.parametrize("items", [1, 20, 33])
+def test_a_share_of_all_or_none_is_an_end_of_its_interval(items):
+    assert wilson(0, items)[0] == 0.0 and wilson(items, items)[1] == 1.0
+
+
+def test_one_item_says_nothing_of_how_items_differ():
+    one, other = (Figure.ratio([nats], [2.0], True) for nats in (1.0, 3.0))
+    found = described("ppl", one, other)
+    assert found["ppl_difference"] == pytest.approx(math.exp(0.5) - math.exp(1.5))
+    ends = ("low", "high", "difference_low", "difference_high", "items_needed")
+    assert {found[f"ppl_{end}"] for end in ends} == {None}
+    share = described("acc", Figure.share([True]))
+    assert share["acc_low"] == wilson(1, 1)[0] and share["acc_high"] == 1.0
 
 
 def test_a_share_has_wilsons_interval():

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import command as command_line
 import pytest
@@ -477,6 +478,17 @@ def test_the_card_is_utf8_in_any_locale(messages):
     facts = {"task": "spam", "base": f"bin/{name}"}
     card = model_card(messages.parent / name, messages, facts, {"test_accuracy": 0.5})
     assert "# café" in card and "bin/café" in card
+
+
+def test_the_card_has_the_name_of_the_folder_it_is_in(messages, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    card = model_card(Path("."), messages, {"task": "spam", "base": "pocket"}, {})
+    assert f"# {tmp_path.name}\n" in card
+
+
+def test_a_model_is_given_by_name_or_path(messages, tmp_path):
+    with pytest.raises(TypeError, match=r"by its name or path, not by a \w*GPTModel"):
+        finetune("spam", messages, tmp_path / "out", load_model())
 
 
 def cut(path):

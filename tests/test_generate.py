@@ -110,6 +110,10 @@ def test_ids_that_no_token_has_are_never_chosen(model, temperature):
     assert max(generate_ragged(model, [[1, 2]], vocab_size=5)[0]) < 5
     with pytest.raises(ValueError, match="top_k must be from 1 to the vocabulary's 5"):
         generate(model, prompts(), 1, top_k=6, vocab_size=5)
+    with pytest.raises(ValueError, match="top_k must be from 1 .* got 5.0"):
+        generate(model, prompts(), 1, temperature=1, top_k=5.0)
+    with pytest.raises(ValueError, match=r"must have shape \(batch, positions\)"):
+        generate(model, torch.tensor(5), 1)
 
 
 @pytest.mark.parametrize("size", [0, -5])

@@ -1,6 +1,8 @@
 """Learners' notebooks are graded: every exercise gets its verdict, whatever happens."""
 
 import ast
+import contextlib
+import io
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -51,6 +53,26 @@ def test_every_exercise_gets_its_verdict(notebook):
     }
     assert "expected" in grades["causal_weights"].message
     assert "SyntaxError" in grades["fuse"].message
+
+
+def test_cells_in_front_tags_and_old_forms_change_no_grade(notebook, tmp_path):
+    path = Path(notebook(["print('Ada')", *CELLS[:3]]))
+    page = nbformat.read(path, as_version=4)
+    page.cells[-1].metadata["tags"] = ["skip-execution"]
+    nbformat.write(page, path)
+    old = tmp_path / "old.ipynb"
+    nbformat.write(nbformat.convert(page, 3), str(old), version=3)
+    for given in (path, old):
+        assert grade(given)[0].status == "right"
+
+
+@pytest.mark.parametrize("form", ["table", "json", "junit"])
+def test_grades_are_printed_in_any_encoding(tmp_path, form):
+    with io.TextIOWrapper(io.BytesIO(), encoding="ascii") as out:
+        with contextlib.redirect_stdout(out):
+            assert main(["grade", str(tmp_path / "ηχώ.ipynb"), "--format", form]) == 1
+        out.flush()
+        assert b"unreadable" in out.buffer.getvalue()
 
 
 def test_a_notebook_that_kills_its_kernel_loses_no_other(notebook, tmp_path, capsys):

@@ -22,6 +22,7 @@ from gpt2lib.finetuning import (
     encode_pair,
     exact_match,
     generate_ragged,
+    parse_instruction,
     reasoning_prompt,
     reasoning_response,
     replace_head,
@@ -252,3 +253,8 @@ def test_an_answer_that_is_missing_is_never_right(tokenizer):
     figures = Mute(tokenizer, 64).measure(None, {"test": rows})
     shares = {"exact_match": 0.5, "format_kept": 0.5, "stops": 0.5}
     assert figures == shares | {"response_perplexity": 1.0}
+
+
+def test_other_peoples_kinds_are_not_in_the_way():
+    row = parse_instruction({"instruction": "Go.", "output": "Gone.", "kind": 3})
+    assert row.kind == ""

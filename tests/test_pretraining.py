@@ -411,6 +411,15 @@ def test_going_on_with_other_settings_is_refused(unbroken, data):
     assert run.returncode == 1 and "seed 0, not 5" in run.stderr
 
 
+@pytest.mark.parametrize(
+    "cfg", ["pocket", replace(TINY, n_classes=2, tied_head=False)], ids=type
+)
+def test_a_model_that_cannot_predict_tokens_is_refused(data, tmp_path, cfg):
+    with pytest.raises(ValueError, match="must be a GPTConfig that predicts tokens"):
+        run_here(data, tmp_path / "out", cfg, steps=1)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("length", [32, 10**9, 10**18])
 def test_a_text_too_short_is_refused(tmp_path, length):
     (tmp_path / "short.txt").write_text("Too short a text to learn from.")

@@ -484,3 +484,19 @@ def test_without_pyarrow_one_is_told_to_install_it(tmp_path, monkeypatch, name):
     (tmp_path / name).write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=f"{name} needs pyarrow.*pip install"):
         read_records(tmp_path / name, dict)
+
+
+def test_a_csv_may_hold_a_long_text(tmp_path):
+    path, usual = tmp_path / "messages.csv", csv.field_size_limit()
+    text = "word " * 40_000
+    path.write_text(f"label,text\nham,{text}\nspam,Win!\n")
+    read, bad = read_records(path, parse_message)
+    assert [len(message.text) for message in read] == [len(text) - 1, 4] and bad == 0
+    assert csv.field_size_limit() == usual
+
+
+def test_what_comes_after_the_limit_is_not_read(tmp_path):
+    path = tmp_path / "messages.tsv"
+    path.write_text("ham\tOne\nspam\tTwo\nno label\n")
+    read, bad = read_records(path, parse_message, limit=2)
+    assert len(read) == 2 and bad == 0

@@ -1,6 +1,7 @@
 """Reinforcement: the loss against its definition, and runs that learn from a reward."""
 
 import dataclasses
+import functools
 import json
 from collections import Counter
 
@@ -28,6 +29,7 @@ from gpt2lib.finetuning import (
     read_records,
     right_answer,
 )
+from gpt2lib.finetuning.reinforcement import by_kind
 from gpt2lib.finetuning.responses import answer_log_probs
 from gpt2lib.training import Trainer, TrainingSettings
 from gpt2lib.training.loss import token_log_probs
@@ -285,17 +287,46 @@ def test_several_updates_share_the_answers_and_their_probabilities(small, tokeni
     assert not torch.equal(rollouts.batch(2)[0], first[0])
 
 
+def test_groups_without_signal_are_counted_in_every_draw(small, tokenizer):
+    """Only the last draw has a signal; what was drawn before is measured too."""
+    job, draws = job_of(tokenizer, samples=2), []
+
+    def attempt(model, rows, generator):
+        draws.append(rows)
+        rewards = torch.tensor([[1.0, 1.0]] * 3 + [[1.0, float(len(draws) < 3)]])
+        return [[1, 2]] * 4, [[[3] * len(draws), [4]]] * 4, rewards
+
+    job.attempt = attempt
+    rollouts = Rollouts(job, small, ROWS, 4, seed=0)
+    inputs, *_ = rollouts.batch(0)
+    assert len(draws) == 3 and len(inputs) == 2
+    assert rollouts.figures["without_signal"] == pytest.approx(11 / 12)
+    assert rollouts.figures["reward"] == pytest.approx(23 / 24)
+    assert rollouts.figures["answer_tokens"] == pytest.approx((1 + 2 + 3 + 3) / 6)
+
+
+def test_a_kind_does_not_hide_the_ends_of_the_interval():
+    kinds = ("low", "high", "other", "")
+    rows = [Verifiable("How many?", "2", kind) for kind in kinds]
+    assert by_kind(rows, [0.0, 1.0, 0.5, 0.25]) == {
+        "reward_kind_low": 0.0,
+        "reward_kind_high": 1.0,
+        "reward_other": 0.5,
+    }
+
+
 def test_a_reward_that_never_differs_is_refused(small, tokenizer):
     job = job_of(tokenizer, reward=lambda row, text: 0.0)
-    with pytest.raises(ValueError, match="all had the same reward"):
+    with pytest.raises(ValueError, match="16 groups of 8 answers all had the same"):
         Rollouts(job, small, ROWS, 4, seed=0).batch(0)
     # Later on, when everything has been learned, a step without effect.
     batch = Rollouts(job, small, ROWS, 4, seed=0).batch(1)
     PolicyLoss(small)(*batch).backward()
     assert not any(p.grad.any() for p in small.parameters())
-    job = job_of(tokenizer, reward=lambda row, text: float("nan"))
-    with pytest.raises(ValueError, match="must be a finite number, got nan"):
-        Rollouts(job, small, ROWS, 12, seed=0).batch(0)
+    for reward in (float("nan"), None):
+        job = job_of(tokenizer, reward=lambda row, text, given=reward: given)
+        with pytest.raises(ValueError, match=f"be a finite number, got {reward}"):
+            Rollouts(job, small, ROWS, 12, seed=0).batch(0)
 
 
 def test_a_model_learns_what_is_rewarded(small, tokenizer):
@@ -342,7 +373,20 @@ def base(small, tokenizer, tmp_path):
     return save_model(small, tmp_path / "base", tokenizer) or tmp_path / "base"
 
 
-@pytest.mark.parametrize("choice", [{}, {"train": "lora", "kl": 0.1, "updates": 2}])
+class Ends:
+    """A reward with settings of its own."""
+
+    def __call__(self, row, text):
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"reward": functools.partial(ends)},
+        {"train": "lora", "kl": 0.1, "updates": 2, "reward": Ends()},
+    ],
+)
 def test_a_run_that_was_interrupted_ends_as_the_unbroken_one(
     practice, base, tmp_path, monkeypatch, choice
 ):
@@ -390,6 +434,7 @@ def test_a_run_that_was_interrupted_ends_as_the_unbroken_one(
         ({"kl": -0.1}, "kl must be a number >= 0 .*got -0.1"),
         ({"clip": float("nan")}, "clip must be a number >= 0"),
         ({"max_new_tokens": 0}, "max_new_tokens must be"),
+        ({"reward": 3}, "reward must be a function .* got 3"),
     ],
 )
 def test_settings_out_of_range_are_refused(practice, tmp_path, options, message):

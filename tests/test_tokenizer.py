@@ -102,6 +102,11 @@ def test_simple_tokenizer_returns_known_words_and_marks_unknown_ones():
     assert tokenizer.encode("low.<|endoftext|>The")[-2] == end
 
 
+def test_one_special_token_may_be_given_as_a_text():
+    tokenizer = BPETokenizer.train("low lower", 260, special_tokens=ENDOFTEXT)
+    assert tokenizer.special_tokens == {ENDOFTEXT: tokenizer.eot_token}
+
+
 def test_special_tokens_in_the_training_text_keep_ids_without_holes():
     tokenizer = SimpleTokenizer.train("the cat.<|endoftext|> <|unk|> the dog")
     assert sorted(tokenizer.str_to_int.values()) == list(range(tokenizer.n_vocab))

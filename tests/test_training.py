@@ -3,7 +3,9 @@
 import math
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -382,7 +384,15 @@ DAMAGES = {
     "moments lists": (replaced("optimizer", {"state": {0: [1]}}), "other parameters"),
     "no moments": (replaced("optimizer", {"state": {}}), "other parameters"),
     "a moment misshapen": (misshapen, "other parameters"),
-    "one moment less": (lambda s: s["optimizer"]["state"].popitem(), "other param"),
+    "moments of no parameter": (
+        lambda s: s["optimizer"]["state"].update({99: s["optimizer"]["state"][0]}),
+        "other parameters",
+    ),
+    "other groups": (
+        lambda s: s["optimizer"]["param_groups"][0]["params"].pop(),
+        "other parameters",
+    ),
+    "all moments gone": (lambda s: s["optimizer"]["state"].clear(), "other param"),
 }
 
 
@@ -403,6 +413,38 @@ def test_a_checkpoint_is_of_the_same_data_if_it_says_so(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="data ab, not cd"):
         Trainer(GPTModel(CFG), RUN, data="cd").load(tmp_path / "checkpoint.pt")
     Trainer(GPTModel(CFG), RUN, data="cd").load(checkpoint)  # of an earlier version
+
+
+def test_a_parameter_without_a_gradient_has_nothing_to_restore(tmp_path):
+    def trainer():
+        torch.manual_seed(0)
+        model = GPTModel(CFG)
+        model.unused = torch.nn.Linear(3, 3)
+        return Trainer(model, RUN)
+
+    unbroken, first, second = train(trainer()), train(trainer(), steps=2), trainer()
+    first.save(tmp_path / "checkpoint.pt")
+    second.load(tmp_path / "checkpoint.pt")
+    assert_same(unbroken, train(second))
+
+
+@pytest.mark.parametrize(
+    "fact", [Path("x"), np.int64(3), np.float64(0.1), math.nan, [1, Path("x")]]
+)
+def test_a_fact_that_could_not_be_read_again_is_refused_at_once(fact):
+    with pytest.raises(ValueError, match="data is .*no training state can hold"):
+        Trainer(GPTModel(CFG), RUN, data=fact)
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 2])
+def test_a_batch_has_as_many_targets_as_inputs(micro_batch_size):
+    run = replace(RUN, micro_batch_size=micro_batch_size)
+    inputs, targets = WINDOWS.batch(0)
+    trainer = new_trainer(settings=run)
+    for pair in ((inputs[:2], targets), (inputs, targets[:2])):
+        with pytest.raises(ValueError, match="rows of inputs and .* equally many"):
+            trainer.train_step(*pair)
+    assert trainer.step == 0
 
 
 def test_rows_that_cannot_be_shared_out_are_refused():

@@ -18,6 +18,8 @@ FORMATS = {
 
 def main(arguments=None):
     """Grades notebooks, all of them; 0 if every answer is right, 1 if not."""
+    if hasattr(sys.stdout, "reconfigure"):  # escape what it cannot encode
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="python -m gpt2lib.course")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("grade", help="check the exercises of learners' notebooks")

@@ -111,8 +111,8 @@ class _Asked:
             )
         check_tokenizer_fits(tokenizer, cfg.vocab_size)
         self.benchmark = BENCHMARKS[task](tokenizer, cfg.context_length, stride)
-        read = [self.benchmark.read(path, skip_bad_rows) for path in paths]
-        self.items = [*chain.from_iterable(found[:limit] for found, _ in read)]
+        read = [self.benchmark.read(path, skip_bad_rows, limit) for path in paths]
+        self.items = [*chain.from_iterable(found for found, _ in read)]
         self.bad = sum(bad for _, bad in read)
 
     def figures(self, precision, device) -> dict[str, Figure]:

@@ -86,7 +86,8 @@ def wilson(right: int, items: int) -> tuple[float, float]:
     middle = (share + z2 / (2 * items)) / (1 + z2 / items)
     spread = share * (1 - share) / items + z2 / (4 * items * items)
     half = Z * math.sqrt(spread) / (1 + z2 / items)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return (0.0 if right == 0 else low), (1.0 if right == items else high)
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class Difference:
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     items_needed: int | None
 
 
@@ -124,11 +125,14 @@ def compare(one: Figure, other: Figure) -> Difference:
 
 def described(name: str, figure: Figure, other: Figure | None = None) -> dict[str, Any]:
     """A figure, its interval, and the difference to another one, as flat entries."""
-    low, high = figure.interval()
+    single = len(figure.top) == 1  # says nothing of how items differ
+    low, high = (None, None) if single and not figure.is_share else figure.interval()
     entries: dict[str, Any] = {name: figure.value}
     entries |= {f"{name}_low": low, f"{name}_high": high}
     if other is not None:
         difference = compare(figure, other)
+        if single:
+            difference = Difference(difference.value, None, None, None)
         entries[f"{name}_beside"] = other.value
         entries[f"{name}_difference"] = difference.value
         entries[f"{name}_difference_low"] = difference.low

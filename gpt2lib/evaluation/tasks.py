@@ -79,8 +79,10 @@ class Benchmark(ABC):
         self.stride = stride
         self.used: list[bool] = []
 
-    def read(self, path: Path, skip_bad_rows: bool) -> tuple[list, int]:
-        """All items of a file, and the number of rows left out."""
+    def read(
+        self, path: Path, skip_bad_rows: bool, limit: int | None = None
+    ) -> tuple[list, int]:
+        """All items of a file, or the first ones, and the number of rows left out."""
 
         def parse(record):
             self.used.append(False)
@@ -88,7 +90,7 @@ class Benchmark(ABC):
             self.used[-1] = True
             return item
 
-        return read_records(path, parse, skip_bad_rows)
+        return read_records(path, parse, skip_bad_rows, limit)
 
     @abstractmethod
     def parse(self, record: Any) -> Any:
@@ -243,7 +245,9 @@ class Perplexity(Benchmark):
 
     sources = ("wikitext",)
 
-    def read(self, path: Path, skip_bad_rows: bool) -> tuple[list[Document], int]:
+    def read(
+        self, path: Path, skip_bad_rows: bool, limit: int | None = None
+    ) -> tuple[list[Document], int]:
         items: list[Document] = []
         bad = 0
         for file in _text_files(path):
@@ -252,11 +256,11 @@ class Perplexity(Benchmark):
             elif lines := _wikitext(file):
                 items += [self.document(undo_spaces(t), t) for t in _articles(lines)]
             else:
-                found, left_out = super().read(file, skip_bad_rows)
+                found, left_out = super().read(file, skip_bad_rows, limit)
                 items, bad = items + found, bad + left_out
         if not items:
             raise ValueError(f"{path} has no text: give a file or folder with some")
-        return items, bad
+        return items[:limit], bad
 
     def parse(self, record: Any) -> Document:
         text = record if isinstance(record, str) else _text(record, "text")

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -59,7 +60,12 @@ def parse_message(record: str | dict) -> Message:
 
 
 def replace_head(model: GPTModel, n_classes: int, seed: int = 0) -> GPTModel:
-    """Replaces the output head, in place, by a new classification head."""
+    """Replaces the output head, in place, by a new classification head.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    check_int("n_classes", n_classes, 2)
     model.cfg = dataclasses.replace(model.cfg, n_classes=n_classes, tied_head=False)
     head = nn.Linear(model.cfg.emb_dim, n_classes, bias=False)
     generator = torch.Generator().manual_seed(seed)
@@ -100,8 +106,11 @@ def train_only(model: GPTModel, part: str) -> GPTModel:
 
 
 def encode_message(text: str, tokenizer: Tokenizer, context_length: int) -> list[int]:
-    """The ids of a text, truncated to the context; <|endoftext|> if it is empty."""
-    ids = tokenizer.encode_ordinary(text) or [end_of_text(tokenizer)]
+    """The ids of a text without outer white space, truncated to the context.
+
+    <|endoftext|> if it is empty.
+    """
+    ids = tokenizer.encode_ordinary(text.strip()) or [end_of_text(tokenizer)]
     return ids[:context_length]
 
 
@@ -275,12 +284,12 @@ class SpamTask(Task):
     ) -> dict[str, Any]:
         """The figures on the test split, beside the best naive Bayes."""
         training, test = splits["training"], splits["test"]
-        said, texts = self._predicted(model, test), [m.text for m in training + test]
+        said, every = self._predicted(model, test), chain(*splits.values())
         confusion = confusion_matrix([m.label for m in test], said)
         name, bayes = best_naive_bayes(training, splits["validation"])
         right = Figure.share([m.label == label for m, label in zip(test, said)])
         beside = Figure.share(bayes.right(test))
-        lengths = [len(self.tokenizer.encode_ordinary(text)) for text in texts]
+        lengths = [len(self.tokenizer.encode_ordinary(m.text)) for m in every]
         return {f"test_{name}": value for name, value in scores(confusion).items()} | {
             "beside": f"naive Bayes on {name}",
             "naive_bayes_accuracy": beside.value,

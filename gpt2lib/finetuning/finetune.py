@@ -424,7 +424,7 @@ def model_card(
     rows = (f"| {name} | {_shown(value)} |" for name, value in figures.items())
     template = (files.DATA / "cards" / "finetuned.md").read_text(encoding="utf-8")
     card = template.format(
-        name=out.name,
+        name=out.resolve().name,
         task=facts["task"],
         base=facts["base"],
         settings=settings,

@@ -34,6 +34,8 @@ def parse_instruction(record: dict) -> Instruction:
     """A row of Alpaca's data; `input` may be empty or absent."""
     fields: dict[str, Any] = {name: record.get(name) for name in Instruction._fields}
     fields = {name: "" if text is None else text for name, text in fields.items()}
+    if not isinstance(fields["kind"], str):  # other people's, about something else
+        fields["kind"] = ""
     for name, text in fields.items():
         if not isinstance(text, str):
             raise ValueError(f"{name} is {text!r}, must be a string")

@@ -66,12 +66,17 @@ def right_answer(row: Verifiable, text: str) -> float:
 
 
 def by_kind(rows: list[Verifiable], rewards: list[float]) -> dict[str, float]:
-    """The mean reward of the rows of each kind, as reward_KIND."""
-    kinds = sorted({row.kind for row in rows} - {""})
-    return {
-        f"reward_{kind}": mean(r for row, r in zip(rows, rewards) if row.kind == kind)
-        for kind in kinds
-    }
+    """The mean reward of the rows of each kind, as reward_KIND.
+
+    As reward_kind_KIND if that is the name of an end of the reward's interval.
+    """
+    found: dict[str, list[float]] = {}
+    for row, reward in zip(rows, rewards):
+        if row.kind:
+            taken = row.kind in ("low", "high")
+            name = f"reward_kind_{row.kind}" if taken else f"reward_{row.kind}"
+            found.setdefault(name, []).append(reward)
+    return {name: mean(found[name]) for name in sorted(found)}
 
 
 # ----------------------------------------------------------------------------- the loss
@@ -167,11 +172,11 @@ class Rollouts:
     They are drawn anew for every step, or for every so many (`updates`).
 
     Groups whose answers all have the same reward teach nothing and are left out. If
-    none is left in several draws, the step has no effect.
+    none is left, others are drawn; if none is after several draws, all gradients are 0.
 
     Attributes:
-        figures: measurements of the last batch: mean reward, also by kind, share of
-            groups without signal, mean number of tokens.
+        figures: measurements of all that was drawn for the last batch: mean reward,
+            also by kind, share of groups without signal, mean number of tokens.
     """
 
     def __init__(
@@ -206,6 +211,7 @@ class Rollouts:
         return self._last[1]
 
     def _new_batch(self, draw):
+        drawn = []
         for number in range(TRIES):
             name = f"{self.seed} {draw} {number}"
             rng = random.Random(name)
@@ -213,18 +219,20 @@ class Rollouts:
             generator = torch.Generator().manual_seed(rng.getrandbits(62))
             prompts, answers, rewards = self.job.attempt(self.model, rows, generator)
             useful = rewards.amax(dim=1) > rewards.amin(dim=1)
-            self.figures = {
-                "reward": rewards.mean().item(),
-                "without_signal": 1 - useful.float().mean().item(),
-                "answer_tokens": mean(map(len, chain(*answers))),
-            } | by_kind(rows, rewards.mean(dim=1).tolist())
+            drawn += zip(rows, rewards.mean(dim=1).tolist(), useful.tolist(), answers)
             if useful.any():
                 break
+        all_rows, means, signals, groups = zip(*drawn)
+        self.figures = {
+            "reward": mean(means),
+            "without_signal": 1 - mean(signals),
+            "answer_tokens": mean(map(len, chain(*groups))),
+        } | by_kind(all_rows, means)
         if draw == 0 and not useful.any():
             raise ValueError(
-                f"in each of {TRIES * len(rows)} groups of {self.job.samples} answers "
-                f"all had the same reward ({self.figures['reward']:.2f} on average in "
-                "the end): give easier or harder problems, or another reward"
+                f"in each of {len(drawn)} groups of {self.job.samples} answers all had "
+                f"the same reward ({self.figures['reward']:.2f} on average): give "
+                "easier or harder problems, or another reward"
             )
         return self._batch(prompts, answers, rewards, useful)
 
@@ -297,6 +305,11 @@ class ReinforcementTask(Task):
         check_whole("samples", self.samples, 2)
         check_whole("updates", self.updates)
         check_whole("max_new_tokens", self.max_new_tokens)
+        if not callable(self.reward):
+            raise ValueError(
+                "the reward must be a function (row, text of the answer) -> number, "
+                f"got {self.reward!r}"
+            )
         for name in ("kl", "clip"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 <= value < math.inf:
@@ -355,10 +368,10 @@ class ReinforcementTask(Task):
         """
         if ids[-1:] != [self.tokenizer.eot_token]:
             return 0.0
-        reward = float(self.reward(row, self.tokenizer.decode(ids[:-1])))
-        if not math.isfinite(reward):
-            raise ValueError(f"the reward must be a finite number, got {reward}")
-        return reward
+        reward = self.reward(row, self.tokenizer.decode(ids[:-1]))
+        if not hasattr(reward, "__float__") or not math.isfinite(reward):
+            raise ValueError(f"the reward must be a finite number, got {reward!r}")
+        return float(reward)
 
     def answers(self, model: GPTModel, rows: list[Verifiable]) -> list[list[int]]:
         """The greedy answer to each row, as ids."""

@@ -45,9 +45,9 @@ class Task(ABC):
             setattr(self, name, value)
 
     def chosen(self) -> dict[str, Any]:
-        """The options by name; a function by its own name."""
+        """The options by name; a function, or what can be called, by its own name."""
         values = {name: getattr(self, name) for name in self.options}
-        return {name: getattr(v, "__name__", v) for name, v in values.items()}
+        return {n: name_of(v) if callable(v) else v for n, v in values.items()}
 
     @abstractmethod
     def parse(self, record: Any) -> Any:
@@ -107,6 +107,12 @@ class Task(ABC):
         """The figures of the base model, as base_..., and what compares both."""
         before = self.measure(base, splits)
         return {f"base_{name}": value for name, value in before.items()}
+
+
+def name_of(function: Any) -> str:
+    """The name of a function; of a partial one, and of an object, that of its kind."""
+    function = getattr(function, "func", function)  # functools.partial's
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def batches_of(job: Task, rows: list) -> list[Batch]:

@@ -85,7 +85,7 @@ def pretrain(
         OSError: the folder cannot be written, a file changed, a process was killed.
         FloatingPointError: the loss or gradient norm is not finite.
     """
-    _check(batch_size, steps, checkpoint_every, settings)
+    _check(cfg, batch_size, steps, checkpoint_every, settings)
     seed = settings.get("seed", 0)
     with connected() as processes, working_folder(out, resume, processes) as work:
         device = _device(processes, device)
@@ -117,13 +117,15 @@ def pretrain(
         return _figures(metrics, validation, corpus.tokenizer)
 
 
-def _check(batch_size, steps, checkpoint_every, settings):
+def _check(cfg, batch_size, steps, checkpoint_every, settings):
     """Refuses at once what would otherwise fail only after tokenizing."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ValueError(
             "a worker that encodes texts has run this script again: call pretrain "
             'under if __name__ == "__main__":'
         )
+    if not isinstance(cfg, GPTConfig) or cfg.n_classes:
+        raise ValueError(f"cfg must be a GPTConfig that predicts tokens, got {cfg!r}")
     check_whole("batch_size", batch_size)
     check_whole("checkpoint_every", checkpoint_every)
     TrainingSettings(**{"steps": 1 if steps is None else steps} | settings)

@@ -29,9 +29,12 @@ T = TypeVar("T")  # an example
 
 
 def read_records(
-    path: str | Path, parse: Callable[[Any], T], skip_bad_rows: bool = False
+    path: str | Path,
+    parse: Callable[[Any], T],
+    skip_bad_rows: bool = False,
+    limit: int | None = None,
 ) -> tuple[list[T], int]:
-    """All examples of a file, and the number of rows left out.
+    """All examples of a file, or the first ones, and the number of rows left out.
 
     Args:
         path: the file, or a folder that holds exactly one of a known kind, as
@@ -39,14 +42,18 @@ def read_records(
         parse: record -> example; raises ValueError with the reason if it cannot. A
             record is a dict, or the line itself in a file without field names.
         skip_bad_rows: leave bad rows out instead of raising.
+        limit: read no further than so many examples.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: unusable rows, with place and reason; or no usable row.
     """
     path = find_records(path)
-    examples, bad = [], []
+    examples: list[T] = []
+    bad: list[str] = []
     for place, record in _rows(path):
+        if len(examples) == limit:
+            break
         try:
             if isinstance(record, ValueError):
                 raise record
@@ -276,7 +283,7 @@ def _json_list(path):
 def _csv(path):
     """Yields (place, record) of a CSV file, whose first line names the fields."""
     with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, strict=True)
+        usual, rows = csv.field_size_limit(LONGEST), csv.DictReader(file, strict=True)
         try:
             for row in rows:
                 if None in row or None in row.values():
@@ -287,6 +294,8 @@ def _csv(path):
                 f"{path}, after line {rows.line_num} is not CSV in UTF-8 ({error}): "
                 "save it again in this form, with a first line that names the fields"
             ) from error
+        finally:
+            csv.field_size_limit(usual)
 
 
 # ------------------------------------------------------------------------------- splits

@@ -29,6 +29,7 @@ from gpt2lib.training.sharding import shard, split_like
 from gpt2lib.training.state import copied, read_state, write_state
 
 MAY_CHANGE = ("micro_batch_size", "compile", "shard")  # when a run is resumed
+PLAIN = (str, int, float, bool, type(None))  # what a fact can be
 MOMENTS = ("exp_avg", "exp_avg_sq")  # as AdamW calls them
 
 # ----------------------------------------------------------------------------- settings
@@ -144,6 +145,19 @@ class Progress:
         return self.tokens / self.seconds
 
 
+def _check_readable(name, fact):
+    """Refuses a fact that a training state could not be read with, or not compared."""
+    parts = fact.values() if type(fact) is dict else fact
+    if type(fact) in (dict, list, tuple):
+        for part in parts:
+            _check_readable(name, part)
+    elif type(fact) not in PLAIN or fact != fact:
+        raise ValueError(
+            f"{name} is {fact!r}, a {type(fact).__name__}, which no training state can "
+            "hold: give a text, a number, True, False or None"
+        )
+
+
 class Trainer:
     """A model, its optimizer and the number of steps done.
 
@@ -154,7 +168,11 @@ class Trainer:
     Args:
         processes: rank and world size; see `connected`.
         loss: what to minimise, a module like `LossOf`, the default.
-        facts: by name, what else must be the same when a run is resumed.
+        facts: by name, what else must be the same when a run is resumed: texts,
+            numbers, True, False or None.
+
+    Raises:
+        ValueError: a prepared model, or a fact of another type.
     """
 
     def __init__(
@@ -171,6 +189,8 @@ class Trainer:
         self.settings = settings
         self.processes = processes or Processes()
         self.facts = dataclasses.asdict(settings) | facts
+        for name, value in self.facts.items():
+            _check_readable(name, value)
         self.step = 0
         self.history: list[Progress] = []
         self.loss = loss or LossOf(model)
@@ -242,9 +262,14 @@ class Trainer:
         gradients would have to be kept until then.
         """
         count, device = self.processes.count, self.model.device
+        if len(batch[0]) != len(batch[1]):
+            raise ValueError(
+                f"the batch has {len(batch[0])} rows of inputs and {len(batch[1])} of "
+                "targets, but must have equally many"
+            )
         own = [self._own_rows(tensor) for tensor in batch]
         rows = self.settings.micro_batch_size or len(own[0])
-        parts = list(zip(*(tensor.split(rows) for tensor in own)))
+        parts = list(zip(*(tensor.split(rows) for tensor in own), strict=True))
         self.model.train()
         self.optimizer.zero_grad()
         loss = torch.zeros((), device=device)
@@ -339,23 +364,31 @@ class Trainer:
 
     def _moments(self, path, state):
         """AdamW's saved moments, checked; its settings come from the run's."""
-        moments, parameters = state["optimizer"].get("state"), []
-        for group in self.optimizer.param_groups if state["step"] else ():
-            parameters += group["params"]
-        shapes = [tuple(p.shape) for p in parameters]
-        wanted = [{"step": ()} | dict.fromkeys(MOMENTS, s) for s in shapes]
+        saved, own = state["optimizer"], self.optimizer.param_groups
+        parameters = [p for group in own for p in group["params"]]
         try:
-            found = [
-                {name: tuple(tensor.shape) for name, tensor in moments[i].items()}
-                for i in range(len(moments))
-            ]
-        except (AttributeError, KeyError, TypeError):
-            found = None
-        if found != wanted:
+            moments, sizes = (
+                saved["state"],
+                [len(g["params"]) for g in saved["param_groups"]],
+            )
+            found = {
+                i: {name: tuple(tensor.shape) for name, tensor in moments[i].items()}
+                for i in moments
+            }
+            # A parameter that got no gradient has none.
+            wanted = {
+                i: {"step": ()} | dict.fromkeys(MOMENTS, tuple(parameters[i].shape))
+                for i in moments
+            }
+        except (AttributeError, KeyError, TypeError, IndexError):
+            found, wanted, sizes = {}, {}, None
+        none = bool(state["step"]) and not found
+        if none or found != wanted or sizes != [len(group["params"]) for group in own]:
             raise ValueError(
                 f"{path} belongs to another model: its optimizer has other parameters"
             )
         return {
-            i: moments[i] | {name: split_like(p, moments[i][name]) for name in MOMENTS}
-            for i, p in enumerate(parameters)
+            i: moments[i]
+            | {name: split_like(parameters[i], moments[i][name]) for name in MOMENTS}
+            for i in moments
         }
