@@ -59,6 +59,7 @@ def test_parameters_are_counted_right_for_every_choice(qkv_bias, fused_qkv, tied
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"n_classes": 1, "tied_head": False}, "must be 0 or an int from 2, got 1"),
         ({"emb_dim": 100, "n_heads": 12}, "same width, got 100 and 12"),
         ({"vocab_size": 0}, "vocab_size.*got 0"),
         ({"context_length": -1}, "context_length.*got -1"),

@@ -380,6 +380,12 @@ class Ends:
         return 1.0
 
 
+def test_a_reward_is_told_from_another_by_its_name(tokenizer):
+    for reward in (ends, functools.partial(ends), functools.partial(ends, row=1)):
+        assert job_of(tokenizer, reward=reward).chosen()["reward"] == "ends"
+    assert job_of(tokenizer, reward=Ends()).chosen()["reward"] == "Ends"
+
+
 @pytest.mark.parametrize(
     "choice",
     [
