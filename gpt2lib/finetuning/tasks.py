@@ -110,8 +110,8 @@ class Task(ABC):
 
 
 def name_of(function: Any) -> str:
-    """The name of a function; of a partial one, and of an object, that of its kind."""
-    function = getattr(function, "func", function)  # functools.partial's
+    """The name of a function, partial ones too; of an object, that of its class."""
+    function = getattr(function, "func", function)  # as functools.partial has it
     return getattr(function, "__name__", type(function).__name__)
 
 

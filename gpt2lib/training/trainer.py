@@ -364,26 +364,26 @@ class Trainer:
 
     def _moments(self, path, state):
         """AdamW's saved moments, checked; its settings come from the run's."""
-        saved, own = state["optimizer"], self.optimizer.param_groups
-        parameters = [p for group in own for p in group["params"]]
+        saved, groups = state["optimizer"], self.optimizer.param_groups
+        parameters = [p for group in groups for p in group["params"]]
         try:
-            moments, sizes = (
-                saved["state"],
-                [len(g["params"]) for g in saved["param_groups"]],
-            )
+            moments = saved["state"]  # none for a parameter that got no gradient
             found = {
                 i: {name: tuple(tensor.shape) for name, tensor in moments[i].items()}
                 for i in moments
             }
-            # A parameter that got no gradient has none.
             wanted = {
                 i: {"step": ()} | dict.fromkeys(MOMENTS, tuple(parameters[i].shape))
                 for i in moments
             }
+            there, here = (
+                [len(group["params"]) for group in part]
+                for part in (saved["param_groups"], groups)
+            )
+            same = found == wanted and there == here
         except (AttributeError, KeyError, TypeError, IndexError):
-            found, wanted, sizes = {}, {}, None
-        none = bool(state["step"]) and not found
-        if none or found != wanted or sizes != [len(group["params"]) for group in own]:
+            same = False
+        if not same or (state["step"] and not moments):
             raise ValueError(
                 f"{path} belongs to another model: its optimizer has other parameters"
             )
