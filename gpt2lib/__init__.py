@@ -11,7 +11,7 @@
 | model      | ids -> logits: LayerNorm, FeedForward, TransformerBlock, GPTModel  |
 | generate   | ids -> more ids: sampling, batches, streaming                      |
 | fast       | all about processors: the same model, faster; float16 and int8     |
-| checks     | what cannot be meant is refused: numbers, positions, sampling       |
+| checks     | what cannot be meant is refused: numbers, positions, sampling      |
 | devices    | which device computes: the one asked for, or the best there is     |
 | files      | where bin/ and data/ are, files written whole or not at all        |
 | weights    | a file <-> a model: layouts, plans, tokenizer files, downloads     |

@@ -50,8 +50,8 @@ def check_sampling(
         raise ValueError(
             f"temperature must be finite and >= 0 (0 is greedy), got {temperature!r}"
         )
-    is_whole = top_k is None or hasattr(top_k, "__index__")
-    if not is_whole or top_k is not None and not 1 <= top_k <= vocab_size:
+    is_whole = hasattr(top_k, "__index__")
+    if top_k is not None and not (is_whole and 1 <= top_k <= vocab_size):
         raise ValueError(
             f"top_k must be from 1 to the vocabulary's {vocab_size}, got {top_k!r}; "
             "leave it out to keep every token"
