@@ -49,7 +49,7 @@ test: lint book
 lint: $(TEST_READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
+	$(RUN) -m pyrefly check
 
 book: $(BOOK_READY)
 	$(RUN) -m sphinx -q -W --keep-going -b html book book/build/html

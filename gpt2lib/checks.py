@@ -18,7 +18,8 @@ def check_whole(name: str, value: object, lowest: int = 1) -> None:
 
 def check_int(name: str, value: Any, lowest: int = 1, most: int | None = None) -> int:
     """A whole number, cut to `most`, which None stands for; otherwise a ValueError."""
-    value = most if value is None else value
+    if value is None and most is not None:
+        value = most
     if not hasattr(value, "__index__") or value < lowest:
         raise ValueError(f"{name} must be a whole number >= {lowest}, got {value!r}")
     return value if most is None else min(value, most)

@@ -222,7 +222,7 @@ class FastOpenAICompatibleMultiHeadAttention(
     """OpenAICompatibleMultiHeadAttention with a faster `attend`."""
 
 
-FASTER = {
+FASTER: dict[type, type] = {
     nn.Linear: FastLinear,
     FeedForward: FastFeedForward,
     MultiHeadAttention: FastMultiHeadAttention,

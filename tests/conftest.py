@@ -1,11 +1,21 @@
 """What several tests share: a small model, and GPT-2's vocabulary if it is at hand."""
 
+import gc
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+
+# Collecting garbage would double the time that the imports of all tests need.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
 
 # torch is imported where it is used: the process that hands out the tests to others
 # reads this file too, and they start when it has.

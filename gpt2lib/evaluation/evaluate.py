@@ -59,7 +59,8 @@ def evaluate_task(
     paths = _sources(BENCHMARKS[task], task, data)
     options = (task, paths, stride, limit, skip_bad_rows)
     ours = _Asked(model, *options)
-    result = {"task": task, "model": str(model), "items": len(ours.items)}
+    result: dict[str, Any] = {"task": task, "model": str(model)}
+    result["items"] = len(ours.items)
     if skip_bad_rows:
         result["bad_rows"] = ours.bad
     others: dict[str, Figure] = {}

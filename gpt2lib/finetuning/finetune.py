@@ -117,7 +117,7 @@ def finetune(
     options = {n: settings.pop(n) for n in ONLY_FOR.keys() & settings.keys()}
     choices = {"balance": balance, "adapt": adapt}
     _check_choices(task, train, choices, options, epochs, batch_size, settings)
-    device, file = find_device(device), _apart(data, out)
+    device, file, out = find_device(device), _apart(data, out), Path(out)
     path = files.find_model(model)
     gpt, tokenizer = load_model(path), tokenizer_of(path)
     job = TASKS[task](tokenizer, gpt.cfg.context_length, **options)
@@ -138,13 +138,13 @@ def finetune(
         gpt = choose_trained(job.equip(gpt, seed), train, seed)
         counts["trained_parameters"] = sum(p.numel() for p in trained(gpt).values())
         batches = job.batches(gpt.to(device), splits["training"], batch_size, seed)
-        trainer = Trainer(gpt, run, loss=job.loss_of(gpt), **facts | counts)
+        facts |= counts
+        trainer = Trainer(gpt, run, loss=job.loss_of(gpt), **facts)
         go_on(trainer, work)
-        figures |= counts
-        figures |= train_best(trainer, batches, job, splits, Path(out), tokenizer)
+        figures |= counts | train_best(trainer, batches, job, splits, out, tokenizer)
         figures |= measure_beside(job, gpt, path, splits)
-        card = model_card(Path(out), file, trainer.facts, figures)
-        files.write_text(Path(out) / "README.md", card)
+        card = model_card(out, file, trainer.facts, figures)
+        files.write_text(out / "README.md", card)
     return figures
 
 

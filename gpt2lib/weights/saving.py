@@ -46,7 +46,8 @@ def save_model(
             f"only a BPETokenizer can be saved with a model, got {tokenizer!r}: use "
             'load_tokenizer("gpt2"), after "python -m gpt2lib download gpt2"'
         )
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    # What torch.compile has wrapped is saved, not the wrapper.
+    model = dict(model.named_children()).get("_orig_mod", model)
     if tokenizer is None:
         _check_no_other_tokenizer(Path(folder), model)
     tensors = _hugging_face_tensors(model)
