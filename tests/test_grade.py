@@ -84,12 +84,19 @@ def test_a_notebook_that_kills_its_kernel_loses_no_other(notebook, tmp_path, cap
     broken = tmp_path / "broken.ipynb"
     broken.write_text("{", encoding="utf-8")
     absent = str(tmp_path / "absent.ipynb")
-    killer = notebook([CELLS[0], CELLS[2], "import os\nos._exit(1)", CELLS[3]])
-    assert main(["grade", absent, str(broken), killer, "--format", "json"]) == 1
+    killer = "import os\n\n\ncheck.fuse(lambda *weights: os._exit(1))"
+    mine = notebook([CELLS[0], killer, CELLS[2], "import os\nos._exit(1)", CELLS[3]])
+    assert main(["grade", absent, str(broken), mine, "--format", "json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    statuses = [given["status"] for given in found[:3]]
-    assert statuses == ["unreadable", "unreadable", "right"]
-    assert found[3]["status"] == "wrong" and "kernel die" in found[3]["message"]
+    statuses = [given["status"] for given in found[:5]]
+    assert statuses == ["unreadable", "unreadable", "wrong", "right", "wrong"]
+    assert "kernel die" in found[2]["message"] and "expected" in found[4]["message"]
+
+
+def test_an_exercise_is_not_blamed_for_a_set_up_that_fails(notebook):
+    softmax = grade(notebook([f"1 / 0\n{CELLS[0]}", CELLS[2]]))[0]
+    assert softmax.status == "wrong"
+    assert softmax.message.startswith("the set-up cell failed: ZeroDivisionError")
 
 
 NOTEBOOK = '{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": %s}'

@@ -53,14 +53,17 @@ def grade(path, timeout=60):
             "as in the chapters of this course"
         )
     set_up = next(filter(_imports_check, cells[: first + 1]), cells[0])
-    notebook.cells = [set_up] + [cell for cell in cells[first:] if cell is not set_up]
-    for cell in notebook.cells:
+    cells = [set_up] + [cell for cell in cells[first:] if cell is not set_up]
+    for cell in cells:
         cell.outputs = []  # what the learner stored proves nothing
         cell.metadata = nbformat.from_dict({})  # nor may a tag skip it
-    _run(notebook, Path(path), timeout)
+    _run(cells, Path(path), timeout)
+    failed = "" if _exercises(set_up) else _error(set_up)
     grades = {}
-    for cell in notebook.cells:
+    for cell in cells:
         for name, status, message in _judge(cell):
+            if failed and status == "wrong":
+                message = f"the set-up cell failed: {failed}"
             grades[name] = Grade(str(path), name, status, message)
     for name in _chapter_of(next(iter(grades))):
         grades.setdefault(name, Grade(str(path), name, "missing"))
@@ -88,20 +91,24 @@ def _exercises(cell):
     return [name for name in called if name in check.__all__]
 
 
-def _run(notebook, path, timeout):
-    notebook.metadata = {}  # whatever kernel it was written with: this Python
+def _run(cells, path, timeout):
+    """Runs the cells; if one kills their kernel, all others run again in a new one."""
+    begun = []
     client = NotebookClient(
-        notebook,
+        nbformat.v4.new_notebook(cells=cells),  # for this Python's kernel
         timeout=timeout,
         interrupt_on_timeout=True,
         allow_errors=True,
+        on_cell_execute=lambda cell, cell_index: begun.append(cell),
         resources={"metadata": {"path": str(path.resolve().parent)}},
         extra_arguments=["--log-level=ERROR"],
     )
     try:
         client.execute()
     except DeadKernelError:
-        pass
+        if len(begun) > 1:  # without the set-up cell nothing would run
+            others = [cell for cell in cells if cell is not begun[-1]]
+            _run(others, path, timeout)
     except AssertionError:
         if client.km is not None:
             raise
@@ -112,16 +119,21 @@ def _judge(cell):
     """(exercise, status, message) for each exercise of a cell that has run."""
     printed = "".join(output.get("text", "") for output in cell.outputs)
     verdicts = [VERDICTS[line] for line in printed.splitlines() if line in VERDICTS]
-    errors = [output for output in cell.outputs if output.output_type == "error"]
+    error = _error(cell)
     for name in _exercises(cell):
         if verdicts:
             yield name, verdicts.pop(0), ""
-        elif errors and errors[0].ename == "KeyboardInterrupt":
+        elif error.startswith("KeyboardInterrupt"):
             yield name, "timed out", "interrupted; is there an endless loop?"
         else:
-            said = [f"{error.ename}: {error.evalue}" for error in errors]
-            message = said[0] if said else "no verdict: did the kernel die?"
+            message = error or "no verdict: did the kernel die?"
             yield name, "wrong", message.removeprefix("WrongAnswer: ")
+
+
+def _error(cell):
+    """The error that ended a cell; empty if there was none."""
+    errors = (output for output in cell.outputs if output.output_type == "error")
+    return next((f"{error.ename}: {error.evalue}" for error in errors), "")
 
 
 def _chapter_of(exercise):
