@@ -262,14 +262,15 @@ class Trainer:
         gradients would have to be kept until then.
         """
         count, device = self.processes.count, self.model.device
-        if len(batch[0]) != len(batch[1]):
+        sizes = [len(tensor) for tensor in batch]
+        if len(set(sizes)) > 1:
             raise ValueError(
-                f"the batch has {len(batch[0])} rows of inputs and {len(batch[1])} of "
-                "targets, but must have equally many"
+                "inputs, targets and what else is in a batch must have equally many "
+                f"rows, got {sizes}"
             )
         own = [self._own_rows(tensor) for tensor in batch]
         rows = self.settings.micro_batch_size or len(own[0])
-        parts = list(zip(*(tensor.split(rows) for tensor in own), strict=True))
+        parts = list(zip(*(tensor.split(rows) for tensor in own)))
         self.model.train()
         self.optimizer.zero_grad()
         loss = torch.zeros((), device=device)
