@@ -171,6 +171,11 @@ def padding_counted(batches):
     return total / sum(nats.numel() for nats, _ in batches)
 
 
+def certain_ids_left_out(batches):
+    total = sum(nats.sum() for nats, _ in batches)
+    return total / sum(nats.count_nonzero() for nats, _ in batches)
+
+
 def every_batch_alike(batches):
     means = [nats[is_text].mean() for nats, is_text in batches]
     return sum(means) / len(means)
@@ -260,6 +265,7 @@ WRONG = [
     (check.sliding, ids_as_texts, ""),
     (check.mean_nats, too_good_to_be_true, "padding is"),
     (check.mean_nats, padding_counted, "padding is"),
+    (check.mean_nats, certain_ids_left_out, "0 nats counts, too"),
     (check.mean_nats, every_batch_alike, "a small batch counts as much"),
     (check.mean_nats, every_text_alike, "a short text counts as much"),
     (check.mean_nats, never_divided, "that is the sum"),

@@ -107,6 +107,27 @@ def last_sum_ignored(text, answer):
     return float(answers == [answer] and sound)
 
 
+def holds(steps):
+    result = steps[-1].rpartition("= ")[2]
+    return chain_holds(f"{', '.join(steps)}\nAnswer: {result}", result)
+
+
+def first_link_alone(text, answer):
+    thought, *answers = text.split("\nAnswer: ")
+    steps = thought.split(", ")
+    sound = holds(steps[:2]) and all(holds([step]) for step in steps)
+    return float(sound and thought.endswith(f"= {answer}") and answers == [answer])
+
+
+def middle_unchecked(text, answer):
+    thought, *answers = text.split("\nAnswer: ")
+    steps = thought.split(", ")
+    ends = zip(steps, [None, *(step.rpartition(" ")[2] for step in steps)])
+    linked = all(before in (None, step.split(" ")[0]) for step, before in ends)
+    sound = linked and holds(steps[:1]) and holds(steps[-1:])
+    return float(sound and thought.endswith(f"= {answer}") and answers == [answer])
+
+
 def started_like_a_sum(text, answer):
     thought, *answers = text.split("\nAnswer: ")
     steps = [re.match(r"\d+ [+-] \d+ = \d+", step) for step in thought.split(", ")]
@@ -158,6 +179,8 @@ WRONG = [
     (check.strict_reward, answer_somewhere, ""),
     (check.strict_reward, last_sum_ignored, "does not come to the answer"),
     (check.strict_reward, started_like_a_sum, "more than a sum"),
+    (check.strict_reward, first_link_alone, "begins with another number"),
+    (check.strict_reward, middle_unchecked, "a sum is wrong"),
     (check.strict_reward, on_the_same_line, "line of its own"),
     (check.strict_reward, stopped_by_no_answer, "ValueError"),
     (check.strict_reward, last_line_alone, ""),

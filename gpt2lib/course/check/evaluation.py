@@ -91,16 +91,19 @@ def mean_nats(answer):
     for lengths in ([[4, 1]], [[3, 3], [6, 2, 1]], [[5], [1, 1, 2], [7, 1]]):
         masks = [torch.arange(max(n)) < torch.tensor(n)[:, None] for n in lengths]
         all_nats = [5 * torch.rand(m.shape, generator=generator) * m for m in masks]
+        all_nats[0][0, 0] = 0  # a real id that was certain
         batches = [(nats.clone(), own.clone()) for nats, own in zip(all_nats, masks)]
         sums, counts = [[x.sum().item() for x in xs] for xs in (all_nats, masks)]
         rows = [(x.sum(1) / m.sum(1)).tolist() for x, m in zip(all_nats, masks)]
         of_batches = [total / count for total, count in zip(sums, counts)]
+        uncertain = sum(x.count_nonzero().item() for x in all_nats)
         slips = [
             ("padding is counted", sum(sums) / sum(m.numel() for m in masks)),
             ("padding is still counted", fmean(x.mean().item() for x in all_nats)),
             ("a small batch counts as much as a large one", fmean(of_batches)),
             ("a short text counts as much as a long one", fmean(sum(rows, []))),
             ("that is the sum", sum(sums)),
+            ("a real id of 0 nats counts, too", sum(sums) / uncertain),
         ]
         call = f"mean_nats(batches of texts with {lengths} ids)"
         _expect(call, answer(batches), sum(sums) / sum(counts), slips)

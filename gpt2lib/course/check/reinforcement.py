@@ -98,7 +98,9 @@ CHEATS = {
     "\nAnswer: 14": "there is no thought",
     "14\nAnswer: 14": "the thought is not a chain of sums",
     "7 + 7 = 15, 15 - 1 = 14\nAnswer: 14": "a sum is wrong",
+    "12 + 5 = 17, 17 - 3 = 13, 13 + 1 = 14\nAnswer: 14": "a sum is wrong",
     "12 + 5 = 17, 16 - 2 = 14\nAnswer: 14": "a step begins with another number",
+    "1 + 1 = 2, 2 + 1 = 3, 9 + 5 = 14\nAnswer: 14": "a step begins with another number",
     f"{CHAIN}\nAnswer: 14\nAnswer: 15": "there are two answers",
     f"Answer: 14\n{CHAIN}\nAnswer: 14": "there are two answers",
     f"{CHAIN}\nAnswer: 14 or 15": "more than the number stands behind Answer",
@@ -114,9 +116,10 @@ CHEATS = {
 
 @exercise
 def strict_reward(answer):
-    right, short = f"{CHAIN}\nAnswer: 14", "9 - 4 = 5\nAnswer: 5"
-    expect(f"strict_reward({right!r}, '14')", answer(right, "14"), 1.0)
-    expect(f"strict_reward({short!r}, '5')", answer(short, "5"), 1.0)
+    right = f"{CHAIN}\nAnswer: 14"
+    long = f"{CHAIN}, 14 + 9 = 23, 23 - 23 = 0\nAnswer: 0"
+    for text, number in ((right, "14"), ("9 - 4 = 5\nAnswer: 5", "5"), (long, "0")):
+        expect(f"strict_reward({text!r}, {number!r})", answer(text, number), 1.0)
     expect(f"strict_reward({right!r}, '15')", answer(right, "15"), 0.0)
     for text, reason in CHEATS.items():
         slips = [(reason, 1.0)]
