@@ -3,8 +3,10 @@
 import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
+import warnings
 
 import torch
 
@@ -32,7 +34,11 @@ from gpt2lib.tokenizer import text_to_token_ids, tokenizer_of
 from gpt2lib.training import feed_tensorboard, pretrain
 from gpt2lib.weights import PRECISIONS, SOURCES, Checkpoint, download, save_model
 from gpt2lib.weights.loading import carry_out, make_plan
-from gpt2lib.weights.vocabulary import check_tokenizer_fits, has_tokenizer
+from gpt2lib.weights.vocabulary import (
+    GPT2_SIZES,
+    check_tokenizer_fits,
+    has_tokenizer,
+)
 
 CONFIGS = {
     "pocket": config.POCKET,
@@ -307,15 +313,15 @@ def _pretrain(data, out, config, context_length, **options):
     if context_length is not None:
         cfg = dataclasses.replace(cfg, context_length=context_length)
     if figures := pretrain(data, out, cfg, **options):
-        print(json.dumps(figures))
+        _print_figures(figures)
 
 
 def _finetune(task, data, out, model, **options):
-    print(json.dumps(finetune(task, data, out, model, **options)))
+    _print_figures(finetune(task, data, out, model, **options))
 
 
 def _evaluate(model, task, data, **options):
-    print(json.dumps(evaluate_task(model, task, data, **options)))
+    _print_figures(evaluate_task(model, task, data, **options))
 
 
 def _verify(name):
@@ -326,6 +332,11 @@ def _verify(name):
     wrong = [check.name for check in checks if check.passed is False]
     if wrong:
         raise ValueError(f"{name} is not as published: {', '.join(wrong)}")
+
+
+def _print_figures(figures):
+    known = {n: None if value == math.inf else value for n, value in figures.items()}
+    print(json.dumps(known))  # JSON has no infinity
 
 
 def _metrics(folder, follow):
@@ -340,8 +351,7 @@ def _export(checkpoint, folder, adapter):
     files.check_free(folder)
     tokenizer = tokenizer_of(path) if has_tokenizer(path) else None
     plan, tensors = make_plan(Checkpoint.at(path))
-    if tokenizer:
-        check_tokenizer_fits(tokenizer, plan.config.vocab_size)
+    _check_known(path, plan, tokenizer)
     settings = _settings_of_course(plan) | plan.settings
     gpt = carry_out(plan, tensors)
     if adapter is not None:
@@ -352,6 +362,24 @@ def _export(checkpoint, folder, adapter):
         kept["eos_token_id"] = _end(plan, tokenizer)
     save_model(gpt, folder, tokenizer, kept)
     print(folder)
+
+
+def _check_known(path, plan, tokenizer):
+    """Refuses to write down a guess; warns if a tokenizer has to be brought along."""
+    known = {cfg.emb_dim: cfg.n_heads for cfg in CONFIGS.values()}
+    if plan.heads_are_guessed and known.get(plan.config.emb_dim) != plan.config.n_heads:
+        raise ValueError(
+            f"{path} does not say how many heads it has: put a config.json with "
+            '"n_head" beside it, or a guess would be written down'
+        )
+    if tokenizer:
+        check_tokenizer_fits(tokenizer, plan.config.vocab_size)
+    elif plan.config.vocab_size not in GPT2_SIZES:
+        warnings.warn(
+            f"{path} has no tokenizer beside it, so its copy has none either: put the "
+            "model's vocab.json and merges.txt, or its tokenizer.json, there",
+            stacklevel=1,
+        )
 
 
 def _with_adapter(gpt, adapter, classes):

@@ -17,7 +17,8 @@ DATA = ROOT / "data"
 def find_model(name_or_path: str | Path) -> Path:
     """The folder or file of a model: a name in bin/, with or without .pth, or a path.
 
-    A name in bin/ comes first; ./NAME always means the current folder.
+    A name in bin/ comes first; the text ./NAME always means the current folder, but a
+    Path loses its dot.
 
     Raises:
         FileNotFoundError: there is none; the message lists the models in bin/.

@@ -70,6 +70,20 @@ def test_export_turns_any_layout_into_a_hugging_face_folder(pocket, tmp_path, ca
     assert torch.allclose(theirs, model(ids), atol=1e-4)
 
 
+def test_export_writes_no_guess_down(tmp_path, capsys):
+    torch.save(load_model("pocket").state_dict(), tmp_path / "mine.pth")  # 6 heads
+    assert main(["export", str(tmp_path / "mine.pth"), str(tmp_path / "out")]) == 1
+    assert "does not say how many heads" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_says_that_a_tokenizer_is_missing(tmp_path):
+    shutil.copy(files.BIN / "pocket" / "model.safetensors", tmp_path)
+    shutil.copy(files.BIN / "pocket" / "config.json", tmp_path)
+    with pytest.warns(UserWarning, match="has no tokenizer beside it"):
+        assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 0
+
+
 def test_export_takes_the_tokenizer_along(pocket, tmp_path):
     assert main(["export", "pocket", str(tmp_path / "out")]) == 0
     for name in ("vocab.json", "merges.txt"):

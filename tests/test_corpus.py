@@ -45,6 +45,13 @@ def test_a_file_is_documents_between_markers(tmp_path):
     assert documents(read_texts([path])) == ["one\n", "two\n\nlines", "three"]
 
 
+def test_what_is_left_out_of_a_folder_is_named(tmp_path):
+    for name in ("a.txt", "b.jsonl", "c.json", "d.txt.gz", "README.md"):
+        (tmp_path / name).write_text("x")
+    with pytest.warns(UserWarning, match=r"not c\.json, d\.txt\.gz:"):
+        assert len(reading.find_texts(tmp_path)) == 2
+
+
 def test_a_folder_is_its_texts_in_order_of_name(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "second.txt").write_text("second")

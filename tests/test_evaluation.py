@@ -620,6 +620,8 @@ def test_downloaded_sets_are_found_and_published_figures_stand_beside(
     assert figures["hellaswag"]["items"] == figures["lambada"]["items"] == len(rows)
     assert figures["hellaswag"]["acc_published"] == 0.2892
     assert figures["hellaswag"]["acc_norm_published"] == 0.3114
+    own = command.run("evaluate", "gpt2", "hellaswag", "--data", tmp_path / "hellaswag")
+    assert not [name for name in json.loads(own.stdout) if "published" in name]
     assert {"acc", "acc_low", "perplexity", "perplexity_high"} <= set(
         figures["lambada"]
     )

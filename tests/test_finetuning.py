@@ -531,6 +531,25 @@ def test_going_on_with_other_data_is_refused(spam, messages, tmp_path):
         finetune("spam", other, spam[0], epochs=4, resume=True)
 
 
+def test_going_on_from_other_weights_is_refused(messages, tmp_path):
+    base, out = tmp_path / "base", tmp_path / "out"
+    save_model(load_model(), base, load_tokenizer())
+    finetune("spam", messages, out, base, epochs=1)
+    changed = load_model()
+    with torch.no_grad():
+        changed.tok_emb.weight[5] += 1
+    save_model(changed, base, load_tokenizer())
+    with pytest.raises(ValueError, match="belongs to a run with weights"):
+        finetune("spam", messages, out, base, epochs=1, resume=True)
+
+
+def test_a_perplexity_beyond_all_bounds_is_null(instructions, tmp_path):
+    options = ["--learning-rate", 10, "--batch-size", 1000]
+    done = run("instruction", instructions, tmp_path / "out", *options)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["response_perplexity"] is None
+
+
 def test_a_run_that_did_not_adapt_goes_on_without(spam, messages):
     with pytest.raises(ValueError, match="a run without adapt"):
         finetune("spam", messages, spam[0], epochs=4, adapt=1, resume=True)

@@ -68,7 +68,7 @@ def test_the_hubs_messages_are_parquet_and_end_in_a_line_break(tmp_path):
 def test_a_csv_has_a_header_quotes_and_texts_of_several_lines(tmp_path, end):
     path = tmp_path / "messages.csv"
     texts = ['See you,\n"at 7"?', "Win £5"]
-    rows = [["label", "", "text"], ["ham", "0", texts[0]], ["1", "1", texts[1]]]
+    rows = [["label", "", " text"], ["ham", "0", texts[0]], ["1", "1", texts[1]]]
     with open(path, "w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file, lineterminator=end).writerows(rows)
     read, bad = read_records(path, parse_message)
@@ -194,7 +194,7 @@ def test_a_bad_row_is_named_by_line_and_reason_or_counted(tmp_path, line, reason
     [
         ('{"instruction": "x"', "not JSON"),
         ('{"instruction": "x", "output": ""}', "output is empty"),
-        ('{"input": "x", "output": "y"}', "instruction is empty"),
+        ('{"input": "x", "output": "y"}', "no field 'instruction' among input, output"),
         ('{"instruction": 5, "output": "y"}', "instruction is 5"),
         ("[1, 2]", "not of the expected form"),
     ],
@@ -211,7 +211,7 @@ def test_a_bad_row_of_a_list_is_named_by_its_line(tmp_path):
     good = {"instruction": "a [b]\\n", "output": "y"}
     path.write_text(json.dumps([good, good, {"instruction": "x"}], indent=1))
     line = path.read_text().split("\n").index('  "instruction": "x"')
-    with pytest.raises(ValueError, match=f"line {line}, record 3: output is empty"):
+    with pytest.raises(ValueError, match=f"line {line}, record 3: no field 'output'"):
         read_records(path, parse_instruction)
 
 

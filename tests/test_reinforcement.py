@@ -149,6 +149,8 @@ def test_what_is_drawn_for_a_prompt_does_not_depend_on_the_others(model):
     assert answers[1] != answers[3]  # the same prompt, its own numbers
     with pytest.raises(ValueError, match="temperature must be"):
         generate_ragged(model, prompts, temperature=-1.0)
+    coldest = generate_ragged(model, prompts, 9, temperature=1e-45)
+    assert coldest == generate_ragged(model, prompts, 9)
 
 
 @pytest.mark.parametrize("new", [9, None])

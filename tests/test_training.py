@@ -108,6 +108,7 @@ def test_a_model_that_knows_nothing_hesitates_between_all_tokens():
     logits, targets = torch.zeros(2, 3, 50), torch.zeros(2, 3, dtype=torch.int64)
     loss = total_loss(logits, targets).item() / 6
     assert perplexity(loss) == pytest.approx(50)
+    assert perplexity(1e4) == math.inf
     # log2(50) bits for each of 6 tokens, spread over 12 bytes
     assert bits_per_byte(loss, 6, 12) == pytest.approx(math.log2(50) * 6 / 12)
 

@@ -71,7 +71,9 @@ def evaluate_task(
     figures = ours.figures(precision, device)
     if beside is not None:
         others = theirs.figures(precision, device)
-    published = BENCHMARKS[task].published.get(Path(model).name, {})
+    published = {}
+    if data is None:
+        published = BENCHMARKS[task].published.get(Path(model).name, {})
     for name, figure in figures.items():
         result |= described(name, figure, others.get(name))
         if len(figure.top) != len(ours.items):
@@ -112,7 +114,10 @@ class _Asked:
             )
         check_tokenizer_fits(tokenizer, cfg.vocab_size)
         self.benchmark = BENCHMARKS[task](tokenizer, cfg.context_length, stride)
-        read = [self.benchmark.read(path, skip_bad_rows, limit) for path in paths]
+        try:
+            read = [self.benchmark.read(path, skip_bad_rows, limit) for path in paths]
+        except ValueError as error:
+            raise ValueError(f"for {name}: {error}") from error
         self.items = [*chain.from_iterable(found for found, _ in read)]
         self.bad = sum(bad for _, bad in read)
 

@@ -25,7 +25,7 @@ from gpt2lib.finetuning.adaptation import (
 )
 from gpt2lib.finetuning.classification import PARTS, SpamTask, train_only
 from gpt2lib.finetuning.instruction import InstructionTask
-from gpt2lib.finetuning.lora import add_lora, has_lora, merge_lora, save_lora
+from gpt2lib.finetuning.lora import add_lora, has_lora, mark_of, merge_lora, save_lora
 from gpt2lib.finetuning.preference import PreferenceTask
 from gpt2lib.finetuning.reasoning import ReasoningTask
 from gpt2lib.finetuning.reinforcement import ReinforcementTask
@@ -115,7 +115,7 @@ def finetune(
         FloatingPointError: the loss or gradient norm is not finite.
     """
     options = {n: settings.pop(n) for n in ONLY_FOR.keys() & settings.keys()}
-    choices = {"balance": balance, "adapt": adapt}
+    choices = {"balance": balance, "adapt": adapt, "batch_size": batch_size}
     _check_choices(task, train, choices, options, epochs, batch_size, settings)
     device, file, out = find_device(device), _apart(data, out), Path(out)
     path = files.find_model(model)
@@ -125,7 +125,7 @@ def finetune(
     seed = settings.get("seed", 0)
     splits, counts = read_splits(job, file, balance, skip_bad_rows, seed)
     facts: dict[str, Any] = {"task": task, "base": str(model), "train": train}
-    facts |= {"data": _hash(file), "batch_size": batch_size} | choices | job.chosen()
+    facts |= {"weights": mark_of(gpt), "data": _hash(file)} | choices | job.chosen()
     rate = job.rate * finetuning_rate(gpt.cfg.n_params, train)
     steps = math.ceil(len(splits["training"]) / batch_size) * (epochs or job.epochs)
     usual = job.training | {"learning_rate": rate}

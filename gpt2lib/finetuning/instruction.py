@@ -32,7 +32,8 @@ class Instruction(NamedTuple):
 
 def parse_instruction(record: dict) -> Instruction:
     """A row of Alpaca's data; `input` may be empty or absent."""
-    fields: dict[str, Any] = {name: record.get(name) for name in Instruction._fields}
+    fields: dict[str, Any] = {name: record.get(name) for name in ("input", "kind")}
+    fields |= {name: record[name] for name in ("instruction", "output")}
     fields = {name: "" if text is None else text for name, text in fields.items()}
     if not isinstance(fields["kind"], str):  # other people's, about something else
         fields["kind"] = ""
@@ -41,7 +42,7 @@ def parse_instruction(record: dict) -> Instruction:
             raise ValueError(f"{name} is {text!r}, must be a string")
     for name in ("instruction", "output"):
         if not fields[name].strip():
-            raise ValueError(f"{name} is empty or absent")
+            raise ValueError(f"{name} is empty")
     return Instruction(**fields)
 
 

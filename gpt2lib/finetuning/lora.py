@@ -127,7 +127,7 @@ def save_lora(
         raise ValueError("the model has no LoRA layers to save: add_lora(model) first")
     layer = detours[0][2]
     facts = {"lora_alpha": str(layer.scale * len(layer.A))}
-    facts |= {"settings": json.dumps(settings or {}), BASE: _mark_of(model)}
+    facts |= {"settings": json.dumps(settings or {}), BASE: mark_of(model)}
     with files.atomic_write(path) as temporary:
         write_tensors(trained, temporary, facts)
 
@@ -172,14 +172,14 @@ def _check_fits(path, tensors, facts, model, rank):
         raise ValueError(
             f"{path} has values that are not finite floats: train it again"
         )
-    if BASE in facts and facts[BASE] != _mark_of(model):
+    if BASE in facts and facts[BASE] != mark_of(model):
         raise ValueError(
             f"{path} was trained on other weights than these: load it into the model "
             "it was trained on, which does not contain it yet"
         )
 
 
-def _mark_of(model):
+def mark_of(model):
     """A hash of all weights but those an adapter holds, in any precision."""
     own = ("out_head.weight",) if model.cfg.n_classes else ()
     digest = hashlib.sha256()

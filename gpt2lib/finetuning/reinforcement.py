@@ -232,7 +232,8 @@ class Rollouts:
             raise ValueError(
                 f"in each of {len(drawn)} groups of {self.job.samples} answers all had "
                 f"the same reward ({self.figures['reward']:.2f} on average): give "
-                "easier or harder problems, or another reward"
+                "easier or harder problems, answers as the reward expects them, or "
+                "another reward"
             )
         return self._batch(prompts, answers, rewards, useful)
 

@@ -67,7 +67,7 @@ def generate_ragged(
             else:
                 # A row that has ended draws its last number again, to no effect.
                 at = [points[i][: len(answers[i]) + 1][-1] for i in batch.rows]
-                likely = (logits.float() / temperature).softmax(dim=-1)
+                likely = (logits.float() / max(temperature, 1e-20)).softmax(dim=-1)
                 ids = draw_at(torch.stack(at), likely)
             batch.write(ids.tolist(), answers, eos_id)
     return answers

@@ -76,8 +76,9 @@ def make_tokens(
     recorded = _recorded(folder)
     if goes_on and recorded and recorded | record != recorded:
         raise ValueError(
-            f"the run was started with other texts than {data}, or another vocabulary: "
-            "give those to resume it, or choose another folder"
+            f"the run was started with other texts than {data}, with these in another "
+            "order, or with another vocabulary: give those to resume it, or choose "
+            "another folder"
         )
     if not _is_made(folder, record):
         _make(texts.values(), folder, vocab_size)

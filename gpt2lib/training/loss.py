@@ -146,7 +146,7 @@ def perplexity(loss: float) -> float:
     >>> round(perplexity(math.log(50)))
     50
     """
-    return math.exp(loss)
+    return math.exp(loss) if loss < 709 else math.inf  # exp would overflow
 
 
 def bits_per_byte(loss: float, tokens: int, bytes_: int) -> float:

@@ -285,6 +285,7 @@ def _csv(path):
     with open(path, encoding="utf-8-sig", newline="") as file:
         usual, rows = csv.field_size_limit(LONGEST), csv.DictReader(file, strict=True)
         try:
+            rows.fieldnames = [name.strip() for name in rows.fieldnames or []]
             for row in rows:
                 if None in row or None in row.values():
                     row = ValueError("not as many fields as the first line names")

@@ -3,16 +3,18 @@
 import io
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from reprlib import repr as shortened
 
 from gpt2lib import files
 from gpt2lib.tokenizer import ENDOFTEXT
-from gpt2lib.weights.untrusted import kind_of
+from gpt2lib.weights.untrusted import kind_of, some
 
 CHUNK = 2**20  # characters read and encoded at a time
 JSON_LINES = (".jsonl", ".ndjson")
+OTHERS = (".json", ".csv", ".tsv", ".parquet", ".gz", ".zst", ".bz2", ".xz", ".zip")
 NO_TEXTS = ("merges.txt", "metrics.jsonl")  # written by runs, perhaps beside data
 DOCUMENT_END = re.compile(re.escape(ENDOFTEXT) + r"\n?")
 JSON_RECORD = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"\n]*"\s*:')
@@ -29,7 +31,14 @@ def find_texts(path: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     files.check_given(path)
-    found = [file for file in files.visible_files(path) if is_text_file(file)]
+    visible = [*files.visible_files(path)]
+    found = [file for file in visible if is_text_file(file)]
+    if found and (others := [f.name for f in visible if f.suffix.lower() in OTHERS]):
+        warnings.warn(
+            f"in {path} only .txt and .jsonl files are read, and not {some(others)}: "
+            "unpack or convert them",
+            stacklevel=2,
+        )
     if not found:
         raise FileNotFoundError(
             f"no text at {path}: give a .txt file, a .jsonl file with a field 'text', "
