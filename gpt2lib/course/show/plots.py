@@ -3,7 +3,7 @@
 import torch
 from IPython.display import clear_output
 from matplotlib import pyplot as plt
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from gpt2lib.course.show.style import BLUE, COLOURS, GREEN, GREY, ORANGE, RED
@@ -32,9 +32,12 @@ def curves(
         axis.set_xticks(x, [f"{at:g}" for at in x])
         axis.minorticks_off()
     if log_y:
-        axis.set_yscale("log", subs=[])
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter("{x:,g}")
+        axis.set_yscale("log")
+        lowest, highest = axis.get_ylim()
+        if highest < 1e4 * lowest:  # room for more than the powers of ten
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:,g}")
+            axis.yaxis.set_minor_locator(NullLocator())
     if notes:
         axis.margins(0.2)
     for *place, text in notes:
