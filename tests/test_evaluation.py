@@ -492,6 +492,8 @@ def test_models_that_leave_out_different_rows_are_not_compared(
     done = command.run(*task, "--beside", short, "--skip-bad-rows", "--limit", 5)
     assert done.returncode == 1
     assert "so their items differ" in done.stderr
+    done = command.run(*task, "--beside", short)
+    assert f"for {short}: " in done.stderr  # whose context is too short for all rows
 
 
 def test_as_many_rows_left_out_are_not_the_same_ones(tmp_path):
