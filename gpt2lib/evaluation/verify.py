@@ -1,7 +1,7 @@
 """Is a downloaded GPT-2 the published one, and does it compute the same here?"""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -154,7 +154,7 @@ def _hellaswag(name, path):
     return Check(title, expected, text, low <= published <= high)
 
 
-def lines_of(checks) -> Iterator[str]:
+def lines_of(checks: Iterable[Check]) -> Iterator[str]:
     """The checks as lines, each as soon as it is known."""
     marks = {True: "ok", False: "WRONG", None: "-"}
     for name, expected, found, passed in checks:

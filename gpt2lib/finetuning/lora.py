@@ -179,14 +179,14 @@ def _check_fits(path, tensors, facts, model, rank):
         )
 
 
-def mark_of(model):
+def mark_of(model: GPTModel) -> str:
     """A hash of all weights but those an adapter holds, in any precision."""
     own = ("out_head.weight",) if model.cfg.n_classes else ()
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         if name not in own and not name.endswith((".A", ".B")):
             numbers = parameter.detach().bfloat16().contiguous().view(torch.int16)
-            digest.update(numbers.cpu().numpy())
+            digest.update(numbers.cpu().numpy().data)
     return digest.hexdigest()[:16]
 
 

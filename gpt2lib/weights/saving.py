@@ -3,6 +3,7 @@
 import json
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ from gpt2lib.weights.vocabulary import check_tokenizer_fits, has_tokenizer
 def save_model(
     model: torch.nn.Module,
     folder: str | Path,
-    tokenizer=None,
+    tokenizer: Any = None,
     settings: dict[str, object] | None = None,
 ) -> None:
     """Writes a folder that transformers opens too: config.json and model.safetensors.

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import regex
 import tiktoken
@@ -236,7 +236,7 @@ def has_tokenizer(path: str | Path) -> bool:
     return ours or other_tokenizer(folder) is not None
 
 
-def check_tokenizer_fits(tokenizer, vocab_size: int) -> None:
+def check_tokenizer_fits(tokenizer: Any, vocab_size: int) -> None:
     """Refuses a tokenizer with more ids than a model; with fewer, the model is padded.
 
     Raises:
@@ -266,7 +266,7 @@ def check_gpt2s_fits(folder: Path) -> None:
         )
 
 
-def end_of_text(tokenizer) -> int:
+def end_of_text(tokenizer: Any) -> int:
     """The id of <|endoftext|>; ValueError if the tokenizer has none."""
     if tokenizer.eot_token is None:
         raise ValueError(
