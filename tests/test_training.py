@@ -438,16 +438,13 @@ def test_a_fact_that_could_not_be_read_again_is_refused_at_once(fact):
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 2])
-def test_all_tensors_of_a_batch_have_equally_many_rows(micro_batch_size):
+def test_a_batch_has_as_many_targets_as_inputs(micro_batch_size):
     run = replace(RUN, micro_batch_size=micro_batch_size)
     inputs, targets = WINDOWS.batch(0)
     trainer = new_trainer(settings=run)
-    for batch in ((inputs[:2], targets), (inputs, targets[:2])):
-        with pytest.raises(ValueError, match=r"equally many rows, got \[\d, \d\]"):
-            trainer.train_step(*batch)
-    trainer.loss.count = lambda inputs, targets, weights: 1
-    with pytest.raises(ValueError, match=r"equally many rows, got \[4, 4, 2\]"):
-        trainer.train_step(inputs, targets, targets[:2])
+    for pair in ((inputs[:2], targets), (inputs, targets[:2])):
+        with pytest.raises(ValueError, match="rows of inputs and .* equally many"):
+            trainer.train_step(*pair)
     assert trainer.step == 0
 
 

@@ -262,15 +262,14 @@ class Trainer:
         gradients would have to be kept until then.
         """
         count, device = self.processes.count, self.model.device
-        sizes = [len(tensor) for tensor in batch]
-        if len(set(sizes)) > 1:
+        if len(batch[0]) != len(batch[1]):
             raise ValueError(
-                "inputs, targets and what else is in a batch must have equally many "
-                f"rows, got {sizes}"
+                f"the batch has {len(batch[0])} rows of inputs and {len(batch[1])} of "
+                "targets, but must have equally many"
             )
         own = [self._own_rows(tensor) for tensor in batch]
         rows = self.settings.micro_batch_size or len(own[0])
-        parts = list(zip(*(tensor.split(rows) for tensor in own)))
+        parts = list(zip(*(tensor.split(rows) for tensor in own), strict=True))
         self.model.train()
         self.optimizer.zero_grad()
         loss = torch.zeros((), device=device)
