@@ -448,6 +448,16 @@ def test_a_batch_has_as_many_targets_as_inputs(micro_batch_size):
     assert trainer.step == 0
 
 
+def test_what_else_is_in_a_batch_is_cut_into_as_many_parts():
+    """It may have another number of rows, as the stories beside chapter 6's texts."""
+    inputs, targets = WINDOWS.batch(0)
+    trainer = new_trainer(settings=replace(RUN, micro_batch_size=2))
+    trainer.loss.count = lambda inputs, targets, others: 1
+    with pytest.raises(ValueError, match="shorter"):
+        trainer.train_step(inputs, targets, inputs[:2])
+    assert trainer.step == 0
+
+
 def test_rows_that_cannot_be_shared_out_are_refused():
     trainer = new_trainer()
     trainer.processes = Processes(rank=0, count=3)
